@@ -1,0 +1,131 @@
+"""Settings: the only reader of the environment. Every field is described in `.env.example`; a test holds the two together."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.domain import Mode
+
+MIB = 1024 * 1024
+
+PathsByDomain = Annotated[dict[str, Path], NoDecode]
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """All settings of the service, typed and validated; secrets do not show in `repr`.
+
+    Read from the environment, then from a `.env` file in the working directory. An empty value counts as unset.
+
+    :raises pydantic.ValidationError: naming each field that is wrong.
+    """
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    # --- the web service
+    host: str = "127.0.0.1"
+    port: int = Field(5001, ge=1, le=65535)
+    web_workers: int = Field(2, ge=1, le=64)
+    web_threads: int = Field(4, ge=1, le=64)
+    request_timeout_s: int = Field(60, ge=5)
+    graceful_timeout_s: int = Field(30, ge=1)
+    cors_origins: Names = ()
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "json", "text"] = "auto"
+
+    # --- places
+    storage_dir: Path = Path("storage")
+    gallery_dir: Path | None = None
+    pkl_files: PathsByDomain = Field(default_factory=dict)
+    tokens_file: Path | None = None
+
+    # --- the mode (CONTRACT, part A)
+    vector_db_enabled: bool = False
+    vector_db_dual_mode: bool = True
+
+    # --- the pgvector gallery
+    database_url: SecretStr | None = None
+    database_pool_size: int = Field(4, ge=1, le=64)
+    database_connect_timeout_s: int = Field(3, ge=2, le=60)
+    vector_db_timeout_ms: int = Field(5000, ge=50)
+    vector_db_candidate_timeout_ms: int = Field(500, ge=10)
+    vector_db_ef_search: int = Field(200, ge=10, le=1000)
+    vector_db_exact_max_rows: int = Field(2000, ge=0)
+    vector_db_similarity_threshold: float | None = Field(None, ge=-1.0, le=1.0)
+
+    # --- the engine
+    face_model: str = "ArcFace"
+    face_detector: str = "retinaface"
+    face_engine: Literal["onnx", "tensorflow"] = "onnx"
+    face_align: bool = True
+    face_normalization: Literal["base", "raw", "Facenet", "Facenet2018", "VGGFace", "VGGFace2", "ArcFace"] = "base"
+    face_expand_percentage: int = Field(0, ge=0, le=100)
+    face_image_max_side: int = Field(1280, ge=0)
+    face_distance_threshold: float | None = Field(None, gt=0.0, le=2.0)
+    face_min_size: int = Field(20, ge=0)
+    face_weights_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    face_weights_download: bool = True
+    deepface_home: Path | None = None
+
+    # --- uploads
+    upload_max_mb: int = Field(20, ge=1, le=1024)
+    image_max_megapixels: int = Field(80, ge=1, le=1000)
+
+    @field_validator("pkl_files", mode="before")
+    @classmethod
+    def _split_pkl_files(cls, value: object) -> object:
+        """`serbia=/data/serbia.pkl,slovenia=/data/slovenia.pkl` -> dict."""
+        if not isinstance(value, str):
+            return value
+        pairs = [item.split("=", 1) for item in value.split(",") if item.strip()]
+        if any(len(pair) != 2 for pair in pairs):
+            raise ValueError("write it as domain=/path/to/file.pkl, several separated by commas")
+        return {domain.strip(): path.strip() for domain, path in pairs}
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(item.strip() for item in value.split(",") if item.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _check_candidate_limit(self) -> Self:
+        if self.vector_db_candidate_timeout_ms > self.request_timeout_s * 1000:
+            raise ValueError("VECTOR_DB_CANDIDATE_TIMEOUT_MS must not be longer than REQUEST_TIMEOUT_S")
+        return self
+
+    @property
+    def mode(self) -> Mode:
+        """Who answers `/recognize`."""
+        if not self.vector_db_enabled:
+            return Mode.PKL
+        return Mode.DUAL if self.vector_db_dual_mode else Mode.PGVECTOR
+
+    @cached_property
+    def galleries(self) -> Path:
+        """One folder per domain: images, and the domain's PKL as DeepFace names it."""
+        return self.gallery_dir or self.storage_dir / "galleries"
+
+    @cached_property
+    def tokens_path(self) -> Path:
+        return self.tokens_file or self.storage_dir / "tokens.json"
+
+    @cached_property
+    def pgdata(self) -> Path:
+        """Data folder of the embedded Postgres, used while DATABASE_URL is not set."""
+        return self.storage_dir / "pgdata"
+
+    @cached_property
+    def weights_home(self) -> Path:
+        """What DeepFace calls DEEPFACE_HOME: weights lie in `.deepface/weights` below it."""
+        return self.deepface_home or self.storage_dir / "models"
+
+    @property
+    def upload_max_bytes(self) -> int:
+        return self.upload_max_mb * MIB
