@@ -1,4 +1,4 @@
-"""Settings: the only reader of the environment. Every field is described in `.env.example`; a test holds the two together."""
+"""Settings: the only reader of the environment. `.env.example` describes every field; a test holds the two together."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.domain import Mode
+from app.errors import StartupError
 
 MIB = 1024 * 1024
 
@@ -76,16 +77,28 @@ class Settings(BaseSettings):
     upload_max_mb: int = Field(20, ge=1, le=1024)
     image_max_megapixels: int = Field(80, ge=1, le=1000)
 
+    @classmethod
+    def load(cls) -> Self:
+        """The settings of this process.
+
+        :raises StartupError: one sentence that names each wrong setting, and shows no value.
+        """
+        try:
+            return cls()
+        except ValidationError as exc:
+            wrong = "; ".join(f"{_setting_of(error['loc'])}: {error['msg']}" for error in exc.errors())
+            raise StartupError(f"Correct the settings ({wrong}); .env.example describes them.") from None
+
     @field_validator("pkl_files", mode="before")
     @classmethod
     def _split_pkl_files(cls, value: object) -> object:
         """`serbia=/data/serbia.pkl,slovenia=/data/slovenia.pkl` -> dict."""
         if not isinstance(value, str):
             return value
-        pairs = [item.split("=", 1) for item in value.split(",") if item.strip()]
-        if any(len(pair) != 2 for pair in pairs):
+        pairs = [item.partition("=") for item in value.split(",") if item.strip()]
+        if not all(path.strip() for _, _, path in pairs):
             raise ValueError("write it as domain=/path/to/file.pkl, several separated by commas")
-        return {domain.strip(): path.strip() for domain, path in pairs}
+        return {domain.strip(): path.strip() for domain, _, path in pairs}
 
     @field_validator("cors_origins", mode="before")
     @classmethod
@@ -126,6 +139,24 @@ class Settings(BaseSettings):
         """What DeepFace calls DEEPFACE_HOME: weights lie in `.deepface/weights` below it."""
         return self.deepface_home or self.storage_dir / "models"
 
+    def to_environment(self) -> dict[str, str]:
+        """The fields that were set, as environment variables for a child process; secrets in the clear."""
+        return {name.upper(): _written(getattr(self, name)) for name in self.model_fields_set}
+
     @property
     def upload_max_bytes(self) -> int:
         return self.upload_max_mb * MIB
+
+
+def _setting_of(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location).upper() or "settings"
+
+
+def _written(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, dict):
+        return ",".join(f"{key}={item}" for key, item in value.items())
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value)

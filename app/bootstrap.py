@@ -1,0 +1,224 @@
+"""The one composition root: web workers, the gunicorn master, scripts and tests are all put together here.
+
+Parts are made when they are first asked for, so that a mode pays only for what it uses; `warm()` asks for all that
+a web worker needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from app.auth import TokenStore
+from app.controllers.recognition_controller import PhotoLimits, RecognitionController
+from app.domain import GalleryFace, Mode
+from app.errors import AppError, StoreUnavailable
+from app.images import ImageLimits
+from app.services.matching import MatchPolicy
+from config import Settings
+
+if TYPE_CHECKING:
+    from app.adapters.deepface_engine import DeepFaceEngine
+    from app.adapters.embedded_postgres import EmbeddedPostgres
+    from app.adapters.pkl_snapshot import PklSnapshots
+    from app.adapters.postgres import Database
+    from app.services.recognition_pgvector import PgVectorRecognitionService
+    from app.services.recognition_service import RecognitionService
+    from app.services.vector_db_service import VectorDbService
+
+log = structlog.get_logger(__name__)
+
+MEGA = 1_000_000
+
+
+class Container:
+    """Everything the service is made of, by settings; `close()` lets go of connections, threads and servers.
+
+    :param settings: read from the environment where not given.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings.load()
+        self._made: set[str] = set()
+
+    # --- the engine
+
+    @cached_property
+    def engine(self) -> DeepFaceEngine:
+        """Detection and embedding, its weights found and checked; the models themselves are loaded by `warm()`."""
+        from app.adapters.deepface_engine import DeepFaceEngine, EngineOptions
+        from app.adapters.face_models import model_facts, require_indexable
+        from app.adapters.model_weights import WeightsRequest, ensure_weights
+
+        s = self.settings
+        if s.vector_db_enabled:
+            require_indexable(model_facts(s.face_model))
+        weights = ensure_weights(
+            WeightsRequest(
+                home=s.weights_home,
+                model=s.face_model,
+                detector=s.face_detector,
+                engine=s.face_engine,
+                sha256=s.face_weights_sha256,
+                download=s.face_weights_download,
+            )
+        )
+        return DeepFaceEngine(
+            EngineOptions(
+                model=s.face_model,
+                detector=s.face_detector,
+                engine=s.face_engine,
+                home=s.weights_home,
+                weights_sha256=weights.recognizer_sha256,
+                align=s.face_align,
+                normalization=s.face_normalization,
+                expand_percentage=s.face_expand_percentage,
+                image_max_side=s.face_image_max_side,
+            )
+        )
+
+    @cached_property
+    def photo_limits(self) -> PhotoLimits:
+        """What a photo must satisfy to be recognised."""
+        image = ImageLimits(max_pixels=self.settings.image_max_megapixels * MEGA)
+        return PhotoLimits(image=image, min_face_px=self.settings.face_min_size)
+
+    @cached_property
+    def pkl_policy(self) -> MatchPolicy:
+        """What counts as a match in the PKL gallery."""
+        threshold = self.settings.face_distance_threshold
+        return MatchPolicy(
+            threshold=self.engine.default_threshold if threshold is None else threshold,
+            confidence_of=self.engine.confidence_of,
+        )
+
+    @cached_property
+    def pgvector_policy(self) -> MatchPolicy:
+        """What counts as a match in pgvector: the same, unless a similarity of its own is set."""
+        similarity = self.settings.vector_db_similarity_threshold
+        if similarity is None:
+            return self.pkl_policy
+        return MatchPolicy(threshold=round(1.0 - similarity, 6), confidence_of=self.engine.confidence_of)
+
+    # --- the PKL gallery
+
+    @cached_property
+    def pkl_snapshots(self) -> PklSnapshots:
+        from app.adapters.pkl_snapshot import PklSnapshots
+
+        s = self.settings
+        return PklSnapshots(s.galleries, s.storage_dir / "cache" / "pkl", self.engine.spec, s.pkl_files)
+
+    @cached_property
+    def recognition_service(self) -> RecognitionService:
+        from app.services.recognition_service import RecognitionService
+
+        return RecognitionService(self.pkl_snapshots.current, self.pkl_snapshots.domains, self.pkl_policy)
+
+    def has_pkl(self, domain: str) -> bool:
+        """Whether the domain has a PKL of the engine's spec."""
+        return domain in self.pkl_snapshots.domains()
+
+    def write_pkl(self, domain: str, faces: Iterable[GalleryFace]) -> None:
+        """Write the domain's PKL as DeepFace names it; readers see the old one or the new one."""
+        from app.adapters.pkl_naming import pkl_names
+        from app.adapters.pkl_writer import write_pkl
+
+        folder = (self.settings.galleries / domain).absolute()
+        write_pkl(folder / pkl_names(self.engine.spec)[0], faces, root=folder)
+
+    # --- the pgvector gallery
+
+    @cached_property
+    def embedded_postgres(self) -> EmbeddedPostgres:
+        from app.adapters.embedded_postgres import EmbeddedPostgres
+
+        self._made.add("embedded_postgres")
+        return EmbeddedPostgres(self.settings.pgdata)
+
+    @property
+    def uses_embedded_postgres(self) -> bool:
+        """Whether the service runs its own server: none is named, and the mode needs one or there is one already."""
+        s = self.settings
+        return s.database_url is None and (s.vector_db_enabled or s.pgdata.exists())
+
+    def database_url(self) -> str:
+        """Where the database is now.
+
+        :raises StoreUnavailable: none is configured, or the embedded server is not running.
+        """
+        if self.settings.database_url is not None:
+            return self.settings.database_url.get_secret_value()
+        if self.uses_embedded_postgres:
+            return self.embedded_postgres.url
+        raise StoreUnavailable(
+            "No database is configured: set DATABASE_URL, or VECTOR_DB_ENABLED=true for the embedded one.",
+            code="database_unconfigured",
+        )
+
+    @cached_property
+    def database(self) -> Database:
+        from app.adapters.postgres import Database
+
+        self._made.add("database")
+        s = self.settings
+        return Database(self.database_url, s.database_pool_size, s.database_connect_timeout_s)
+
+    @cached_property
+    def vector_db(self) -> VectorDbService:
+        from app.services.vector_db_service import SearchOptions, VectorDbService
+
+        s = self.settings
+        options = SearchOptions(ef_search=s.vector_db_ef_search, exact_max_rows=s.vector_db_exact_max_rows)
+        return VectorDbService(self.database, self.engine.spec, options)
+
+    @cached_property
+    def pgvector_recognition(self) -> PgVectorRecognitionService:
+        from app.services.recognition_pgvector import PgVectorRecognitionService
+        from app.services.shadow import Shadow
+
+        self._made.add("pgvector_recognition")
+        s = self.settings
+        shadow = Shadow(s.vector_db_candidate_timeout_ms / 1000, threads=s.web_threads)
+        return PgVectorRecognitionService(self.vector_db, self.pgvector_policy, s.vector_db_timeout_ms / 1000, shadow)
+
+    def migrate(self) -> list[str]:
+        """Bring the database's schema up to date; the names of the migrations that were applied."""
+        from app.adapters.migrator import migrate
+
+        return migrate(self.database)
+
+    # --- the web service
+
+    @cached_property
+    def tokens(self) -> TokenStore:
+        """Who may use the service."""
+        return TokenStore(self.settings.tokens_path)
+
+    @cached_property
+    def recognition_controller(self) -> RecognitionController:
+        """The one pipeline, with the galleries that the mode asks for."""
+        mode = self.settings.mode
+        has_database = self.settings.database_url is not None or self.uses_embedded_postgres
+        return RecognitionController(
+            engine=self.engine,
+            limits=self.photo_limits,
+            mode=mode,
+            pkl=None if mode is Mode.PGVECTOR else self.recognition_service,
+            pgvector=self.pgvector_recognition if has_database else None,
+        )
+
+    def close(self) -> None:
+        """Let go of threads, connections and, where this process started it, the embedded server."""
+        if "pgvector_recognition" in self._made:
+            self.pgvector_recognition.close()
+        if "database" in self._made:
+            self.database.close()
+        if "embedded_postgres" in self._made:
+            try:
+                self.embedded_postgres.stop()
+            except AppError as error:
+                log.error("embedded_postgres.not_stopped", reason=error.message)

@@ -1,0 +1,59 @@
+"""How each part is, as `/api/v1/health` tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from app.domain import Mode
+from app.errors import AppError
+
+if TYPE_CHECKING:
+    from app.bootstrap import Container
+
+OK, DEGRADED, DOWN = "ok", "degraded", "down"
+
+Part = dict[str, Any]
+
+
+def report(container: Container, with_details: bool) -> dict[str, Any]:
+    """`status` is `down` where the gallery that answers cannot, `degraded` where another part cannot.
+
+    :param with_details: also counts, domains and reasons, for those who may see them.
+    """
+    mode = container.settings.mode
+    services = {"engine": _part(lambda: {"spec": container.engine.spec.to_document()})}
+    if mode is not Mode.PGVECTOR:
+        services["pkl_gallery"] = _pkl(container)
+    if container.settings.vector_db_enabled:
+        services["pgvector_gallery"] = _part(lambda: _pgvector(container))
+    answering = services["pgvector_gallery" if mode is Mode.PGVECTOR else "pkl_gallery"]
+    shown = services if with_details else {name: {"status": part["status"]} for name, part in services.items()}
+    return {"status": _overall(answering, services), "mode": str(mode), "services": shown}
+
+
+def _overall(answering: Part, services: dict[str, Part]) -> str:
+    if DOWN in (answering["status"], services["engine"]["status"]):
+        return DOWN
+    return OK if all(part["status"] == OK for part in services.values()) else DEGRADED
+
+
+def _pkl(container: Container) -> Part:
+    domains = {name: asdict(status) for name, status in container.pkl_snapshots.status().items()}
+    if any(state["error"] for state in domains.values()):
+        usable = any(state["rows"] for state in domains.values())
+        return {"status": DEGRADED if usable else DOWN, "domains": domains}
+    return {"status": OK, "domains": domains}
+
+
+def _pgvector(container: Container) -> Part:
+    counts = container.vector_db.counts()
+    return {"domains": {name: asdict(count) for name, count in counts.items()}}
+
+
+def _part(ask: Callable[[], Part]) -> Part:
+    try:
+        return {"status": OK} | ask()
+    except AppError as error:
+        return {"status": DOWN, "reason": error.message, "code": error.error_code}

@@ -1,0 +1,79 @@
+"""What happens before the first request: the master checks, each worker warms up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from app.domain import Mode
+from app.errors import AppError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from app.bootstrap import Container
+
+log = structlog.get_logger(__name__)
+
+
+def check_start(container: Container) -> None:
+    """Refuse to start where the service could not answer as configured; start the embedded database.
+
+    A database that cannot be reached is no reason to refuse: it may come back, and in dual mode the PKL answers.
+
+    :raises AppError: with the one sentence that the operator needs.
+    """
+    mode = container.settings.mode
+    log.info("start", mode=str(mode), model=container.engine.spec.model, detector=container.engine.spec.detector)
+    if mode is not Mode.PGVECTOR:
+        container.pkl_snapshots.check_all()
+        if not container.pkl_snapshots.domains():
+            log.warning("pkl.no_gallery", folder=str(container.settings.galleries))
+    if container.uses_embedded_postgres:
+        _start_embedded(container)
+    if container.settings.vector_db_enabled:
+        _check_database(container)
+
+
+def warm(container: Container) -> None:
+    """Load the models and the galleries, so that the first request is as fast as the second.
+
+    :raises StartupError: a model cannot be loaded.
+    """
+    container.engine.warm()
+    if container.settings.mode is not Mode.PGVECTOR:
+        for domain in container.pkl_snapshots.domains():
+            _attempt("pkl.not_warmed", partial(container.pkl_snapshots.current, domain))
+    if container.settings.vector_db_enabled:
+        _attempt("pgvector.not_warmed", container.pgvector_recognition.domains)
+    log.info("worker ready", mode=str(container.settings.mode))
+
+
+def _start_embedded(container: Container) -> None:
+    try:
+        container.embedded_postgres.start()
+        container.migrate()
+    except AppError as error:
+        if container.settings.mode is Mode.PGVECTOR:
+            raise
+        log.error("pgvector database not started", reason=error.message)
+
+
+def _check_database(container: Container) -> None:
+    try:
+        container.database.require_supported()
+        container.require_migrated()
+        container.vector_db.require_spec()
+    except StoreUnavailable as error:
+        log.warning("pgvector database not reachable at start", reason=error.message)
+    finally:
+        container.database.close()  # no connection may cross the fork
+
+
+def _attempt(event: str, action: Callable[[], object]) -> None:
+    try:
+        action()
+    except AppError as error:
+        log.warning(event, reason=error.message)
+

@@ -1,0 +1,115 @@
+"""The rules of the house about imports, read from the sources (docs/architecture.md)."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted(p for folder in ("app", "scripts", "bench", "systemd") for p in (ROOT / folder).rglob("*.py"))
+SOURCES.append(ROOT / "config.py")
+
+# What each layer of app/ may import from the others; a layer not named here may import what DOMAIN may.
+DOMAIN = {"app.domain", "app.errors", "app.gallery_matrix", "app.person_names", "app.atomic_file"}
+LAYERS = {
+    "app.routes": DOMAIN | {"app.routes", "app.controllers", "app.services", "app.auth", "app.health"},
+    "app.controllers": DOMAIN | {"app.services", "app.images"},
+    "app.services": DOMAIN | {"app.services"},
+    "app.adapters": DOMAIN | {"app.adapters", "app.migrations"},
+    "app.bootstrap": None,  # the one composition root
+    "app": None,  # create_app wires the routes
+}
+# Each vendor SDK is imported in one module; Alembic's environment and versions are one room.
+VENDORS = {
+    "deepface": "app/adapters/deepface_engine.py",
+    "psycopg2": "app/adapters/postgres.py",
+    "pgvector": "app/adapters/postgres.py",
+    "pillow_heif": "app/images.py",
+    "PIL": "app/images.py",
+    "flask_cors": "app/__init__.py",
+}
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Modules imported at run time, wherever in the file; `if TYPE_CHECKING:` is passed over."""
+    pending: list[ast.AST] = [ast.parse(path.read_text())]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        pending.extend(ast.iter_child_nodes(node))
+
+
+def layer_of(module: str) -> str | None:
+    return next(
+        (layer for layer in LAYERS if module == layer or (layer != "app" and module.startswith(layer + "."))), None
+    )
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if module_of(p).startswith("app")], ids=module_of)
+def test_imports_run_one_way(path: Path) -> None:
+    module = module_of(path)
+    layer = layer_of(module)
+    allowed = LAYERS[layer] if layer else DOMAIN
+    if allowed is None:
+        return
+    ours = {name for name in imports(path) if name.startswith("app.")}
+    wrong = {name for name in ours if not any(name == a or name.startswith(a + ".") for a in allowed)}
+    assert not wrong, f"{module} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize(("vendor", "home"), VENDORS.items())
+def test_each_vendor_is_imported_in_exactly_one_module(vendor: str, home: str) -> None:
+    importers = {
+        str(path.relative_to(ROOT)) for path in SOURCES if any(n.split(".")[0] == vendor for n in imports(path))
+    }
+    assert importers == {home}
+
+
+def test_only_config_reads_the_environment() -> None:
+    readers = {str(path.relative_to(ROOT)) for path in SOURCES if reads_environment(ast.parse(path.read_text()))}
+    assert readers == set()
+
+
+def reads_environment(tree: ast.Module) -> bool:
+    """Whether a variable is looked up; handing all of them to a child, or writing one for a vendor, is allowed."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Subscript)
+            and isinstance(node.ctx, ast.Load)
+            and ast.unparse(node.value) == "os.environ"
+        ):
+            return True
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("os.getenv", "os.environ.get"):
+            return True
+    return False
+
+
+def test_importing_app_is_light() -> None:
+    code = "import app, sys; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    heavy = {
+        "flask",
+        "deepface",
+        "dlib",
+        "onnxruntime",
+        "tensorflow",
+        "psycopg2",
+        "sqlalchemy",
+        "alembic",
+        "pandas",
+        "cv2",
+    }
+    assert not heavy & set(loaded.split())
