@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -190,6 +190,12 @@ class Container:
         from app.adapters.migrator import migrate
 
         return migrate(self.database)
+
+    def require_migrated(self) -> None:
+        """:raises StartupError: the schema is not this version's."""
+        from app.adapters.migrator import require_migrated
+
+        require_migrated(self.database)
 
     # --- the web service
 

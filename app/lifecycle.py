@@ -76,4 +76,3 @@ def _attempt(event: str, action: Callable[[], object]) -> None:
         action()
     except AppError as error:
         log.warning(event, reason=error.message)
-

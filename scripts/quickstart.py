@@ -44,7 +44,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         settings = _settings()
-        configure_logging("WARNING", "text")
+        configure_logging("ERROR", "text")
         with _filled_galleries(settings) as container:
             token = _demo_token(container)
             with _service(settings) as service:
@@ -125,32 +125,39 @@ def _wait_until_ready(service: subprocess.Popen[bytes], settings: Settings) -> N
         try:
             if requests.get(f"{_address(settings)}/api/v1/health", timeout=5).ok:
                 return
-        except requests.ConnectionError:
+        except requests.RequestException:
             pass
         time.sleep(0.1)
     raise StartupError(f"The service was not ready within {READY_WITHIN_S} s; see storage/logs.")
 
 
 def _show(settings: Settings, token: str) -> None:
-    probes = {
-        "A known person": demo_faces.known_probe()[0],
-        "Somebody nobody knows": demo_faces.unknown_probe(),
-        "A photo with several faces": demo_faces.several_faces()[0],
-    }
-    for title, photo in probes.items():
+    folder = settings.storage_dir / "demo"
+    for name, (title, photo) in _probes().items():
+        (folder / name).write_bytes(photo)
         response = requests.post(
             f"{_address(settings)}/recognize",
             headers={"Authorization": token},
-            files={"image": ("probe.png", photo)},
+            files={"image": (name, photo)},
             timeout=settings.request_timeout_s,
         )
         console.print(demo_answers.render(title, response.json()))
-    token_file = settings.storage_dir / "demo" / "token"
+    address = _address(settings)
+    upload = f'curl -H "Authorization: $(cat {folder}/token)" -F image=@{folder}/known.png {address}/recognize'
     console.print(
-        f"\nServing at [bold]{_address(settings)}[/bold], token in [bold]{token_file}[/bold]. Try:\n\n"
-        f'  curl -H "Authorization: $(cat {token_file})" -F image=@photo.jpg {_address(settings)}/recognize\n\n'
-        "Ctrl-C stops everything."
+        f"\nServing at [bold]{address}[/bold], token in [bold]{folder}/token[/bold]. Try:\n\n"
+        f"  {upload}\n\nCtrl-C stops everything.",
+        soft_wrap=True,
     )
+
+
+def _probes() -> dict[str, tuple[str, bytes]]:
+    """File name -> what the photo shows, and the photo."""
+    return {
+        "known.png": ("Somebody the gallery knows", demo_faces.known_probe()[0]),
+        "unknown.png": ("Somebody it does not know", demo_faces.unknown_probe()),
+        "several.png": ("Several faces in one photo, largest first", demo_faces.several_faces()[0]),
+    }
 
 
 def _serve(service: subprocess.Popen[bytes]) -> int:

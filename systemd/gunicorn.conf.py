@@ -36,6 +36,7 @@ threads = settings.web_threads
 timeout = settings.request_timeout_s
 graceful_timeout = settings.graceful_timeout_s
 keepalive = 5
+loglevel = settings.log_level.lower()
 preload_app = False
 proc_name = "facerecweb"
 control_socket_disable = True

@@ -35,8 +35,8 @@ class Shadow:
     :param threads: candidates at a time, at least as many as requests at a time.
     """
 
-    def __init__(self, limit_s: float, threads: int) -> None:
-        self._limit_s = limit_s
+    def __init__(self, limit_s: float = 0.5, threads: int = 4) -> None:
+        self.limit_s = limit_s
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="candidate")
 
     def run(self, control: Callable[[], C], candidate: Callable[[], T]) -> tuple[C, float, Outcome[T]]:
@@ -55,13 +55,13 @@ class Shadow:
         return value, control_ms, self._wait(future, started)
 
     def _wait(self, future: Future[Outcome[T]], started: float) -> Outcome[T]:
-        remaining = self._limit_s - (time.perf_counter() - started)
+        remaining = self.limit_s - (time.perf_counter() - started)
         try:
             return future.result(timeout=max(0.0, remaining))
         except TimeoutError:
             future.cancel()
             error = StoreTimeout(
-                f"The candidate did not answer within {self._limit_s * 1000:.0f} ms.", code="candidate_timeout"
+                f"The candidate did not answer within {self.limit_s * 1000:.0f} ms.", code="candidate_timeout"
             )
             return Outcome(None, error, _ms_since(started))
 

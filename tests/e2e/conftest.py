@@ -143,7 +143,7 @@ def _wait_until_ready(service: Service) -> None:
         try:
             if requests.get(f"{service.address}/healthz", timeout=5).ok:
                 return
-        except requests.ConnectionError:
+        except requests.RequestException:
             time.sleep(0.1)
     pytest.fail(f"the service did not start:\n{service.log()}")
 

@@ -1,4 +1,4 @@
-"""In dual mode the database may do what it likes: `/recognize` answers as in `pkl` mode, says what happened, recovers."""
+"""In dual mode the database may do what it likes: `/recognize` answers as in `pkl` mode and says what happened."""
 
 from __future__ import annotations
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -22,27 +23,28 @@ from scripts import demo_faces
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    inherited = {k: v for k, v in os.environ.items() if k.lower() not in Settings.model_fields}
-    return inherited | {"STORAGE_DIR": str(tmp_path / "storage"), "COLUMNS": "140", "PYTHONUNBUFFERED": "1"}
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Empty at the first start, and as the first start left it at the next ones."""
+    return tmp_path_factory.mktemp("quickstart") / "storage"
 
 
 class Run:
-    """One run of the quick start and what it printed so far."""
+    """One run of the quick start, and what it printed so far."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, storage: Path, output: Path, **variables: str) -> None:
+        inherited = {k: v for k, v in os.environ.items() if k.lower() not in Settings.model_fields}
+        choices = {"STORAGE_DIR": str(storage), "COLUMNS": "140", "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-m", "scripts.quickstart"]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        self.output = ""
-        threading.Thread(target=self._collect, daemon=True).start()
+        self._output = output
+        with output.open("wb") as file:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=inherited | choices | variables, stdout=file, stderr=subprocess.STDOUT
+            )
 
-    def _collect(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.output += line
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
 
     def wait_for(self, text: str, seconds: int = 120) -> None:
         deadline = time.monotonic() + seconds
@@ -51,17 +53,25 @@ class Run:
                 pytest.fail(f"never printed {text!r}:\n{self.output}")
             time.sleep(0.1)
 
+    def address(self) -> str:
+        found = re.search(r"Serving at (http://\S+),", self.output)
+        assert found is not None
+        return found[1]
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(60)
 
 
-@pytest.fixture
-def run(environment: dict[str, str]) -> Iterator[Run]:
-    started = Run(environment)
-    yield started
-    if started.process.poll() is None:
-        started.stop()
+@contextmanager
+def running(storage: Path, output: Path, **variables: str) -> Iterator[Run]:
+    run = Run(storage, output, **variables)
+    try:
+        run.wait_for("Ctrl-C stops everything.")
+        yield run
+    finally:
+        if run.process.poll() is None:
+            run.stop()
 
 
 def left_over(storage: Path) -> list[str]:
@@ -75,49 +85,44 @@ def left_over(storage: Path) -> list[str]:
     return found
 
 
-def test_it_prints_dual_mode_answers_serves_and_ends_everything_it_started(run: Run, tmp_path: Path) -> None:
-    storage = tmp_path / "storage"
+def state_of(storage: Path) -> dict[str, object]:
+    files = {str(p): p.stat().st_mtime_ns for p in (storage / "galleries").rglob("*.*") if p.is_file()}
+    return files | {"token": (storage / "demo" / "token").read_text()}
+
+
+def test_it_prints_dual_mode_answers_serves_and_ends_everything_it_started(storage: Path, tmp_path: Path) -> None:
     photo, person = demo_faces.known_probe()
-    run.wait_for("Ctrl-C stops everything.")
-    shown = run.output
-    assert person in shown
-    assert "unknown" in shown
-    assert "true" in shown
-    assert "false" not in shown
-    token = (storage / "demo" / "token").read_text().strip()
-    assert token not in shown
-    assert (storage / "demo" / "token").stat().st_mode & 0o777 == 0o600
-    address = re.search(r"Serving at (http://\S+),", shown)
-    assert address is not None
-    answer = requests.post(
-        f"{address[1]}/recognize", headers={"Authorization": token}, files={"image": photo}, timeout=60
-    ).json()
-    assert answer["comparison"]["top1_match"] is True
-    assert run.stop() == 0
+    with running(storage, tmp_path / "output") as run:
+        shown = run.output
+        assert person in shown
+        assert "unknown" in shown
+        assert "true" in shown
+        assert "false" not in shown
+        token = (storage / "demo" / "token").read_text().strip()
+        assert token not in shown
+        assert (storage / "demo" / "token").stat().st_mode & 0o777 == 0o600
+        headers = {"Authorization": token}
+        answer = requests.post(f"{run.address()}/recognize", headers=headers, files={"image": photo}, timeout=60).json()
+        assert answer["comparison"]["top1_match"] is True
+        assert run.stop() == 0
     assert left_over(storage) == []
 
 
-def test_the_second_start_changes_nothing(environment: dict[str, str], tmp_path: Path) -> None:
-    states = []
-    for _ in range(2):
-        run = Run(environment)
-        run.wait_for("Ctrl-C stops everything.")
+def test_the_second_start_changes_nothing(storage: Path, tmp_path: Path) -> None:
+    before = state_of(storage)
+    with running(storage, tmp_path / "output") as run:
         assert run.stop() == 0
-        galleries = (tmp_path / "storage" / "galleries").rglob("*.*")
-        states.append({p: p.stat().st_mtime_ns for p in galleries if p.is_file()})
-        states[-1][Path("token")] = hash((tmp_path / "storage" / "demo" / "token").read_text())
-    assert states[0] == states[1]
+    assert state_of(storage) == before
 
 
-def test_a_taken_port_is_stepped_over_and_a_wanted_one_is_said_to_be_taken(environment: dict[str, str]) -> None:
-    first = Run(environment)
-    try:
-        first.wait_for("Ctrl-C stops everything.")
-        taken = re.search(r"http://[^:]+:(\d+)", first.output)
-        assert taken is not None
-        second = Run(environment | {"PORT": taken[1], "STORAGE_DIR": environment["STORAGE_DIR"] + "-2"})
-        assert second.process.wait(60) == 1
-        time.sleep(0.5)
-        assert f"Port {taken[1]} is taken by" in second.output
-    finally:
-        first.stop()
+def test_a_taken_port_is_stepped_over_and_a_wanted_one_is_said_to_be_taken(storage: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        refused = Run(tmp_path / "storage", tmp_path / "refused", PORT=port)
+        assert refused.process.wait(60) == 1
+        assert f"Port {port} is taken by" in refused.output
+    default = Settings.model_fields["port"].default
+    with socket.create_server(("127.0.0.1", default)), running(storage, tmp_path / "output") as run:
+        assert f"Port {default} is taken; using" in run.output
+        assert not run.address().endswith(f":{default}")
+        assert requests.get(f"{run.address()}/healthz", timeout=10).ok

@@ -153,7 +153,7 @@ def test_two_faces_of_one_image_are_two_rows(fill: Fill) -> None:
 
 
 def test_names_of_every_script_and_with_quotes_come_back_as_they_were(fill: Fill) -> None:
-    names = ["Đorđe Šćepanović", "O'Brien; DROP TABLE persons; --", '"); --', "王小明", "Ana\\Maria %s {0}"]
+    names = ["Đorđe Šćepanović", "O'Brien; DROP TABLE persons; --", '"); --', "王小明", "Ana Maria %s {0} ?"]
     gallery = fill([face(name, axis(i), "a b'c.jpg") for i, name in enumerate(names)])
     answers = search(gallery, *[axis(i) for i in range(len(names))])
     assert [matches[0].person for matches in answers] == names

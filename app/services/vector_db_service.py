@@ -1,0 +1,258 @@
+"""The pgvector galleries: which domains there are, adding faces, and finding those that may match a probe."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from app.domain import EmbeddingSpec, GalleryFace, check_domain_name
+from app.errors import SpecMismatch, StartupError
+from app.services import vector_db_sql as sql
+from app.services.gallery_holdings import Holding, Holdings, index_name
+from app.services.person_search import StoredFace, Target, nearest_by_index, nearest_exactly
+
+if TYPE_CHECKING:
+    from app.adapters.postgres import Cursor, Database
+
+MAX_INDEXED_DIMENSIONS = 2000  # of pgvector's HNSW index over `vector`
+
+_FRESH_S = 5.0  # a domain that a script adds is found so soon
+_QUICK_S = 5.0  # limit of the small questions that no request's own limit covers
+_BATCH = 500  # faces per statement, 5 MB of text at 512 dimensions
+# HNSW as built: with pgvector's default of 64 for ef_construction, 3 % of the probes did not find the right person in a
+# gallery of 29 persons x 1,000 images; with 200 they did, for twice the time of the build.
+_HNSW = {"m": 16, "ef_construction": 200}
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """How a domain is searched.
+
+    :param ef_search: the length of HNSW's search list, 10 to 1,000: more finds more and takes longer.
+    :param exact_max_rows: up to so many faces, a domain is searched by measuring each.
+    """
+
+    ef_search: int = 200
+    exact_max_rows: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryCount:
+    """What a domain holds of the spec in use."""
+
+    persons: int
+    embeddings: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddReport:
+    """What became of the faces handed to `add_faces`.
+
+    :param left_out: not storable (no length, text that is not UTF-8), or followed by another of the same image and box.
+    """
+
+    inserted: int
+    updated: int
+    unchanged: int
+    left_out: int
+
+
+class VectorDbService:
+    """All SQL of the galleries, for one embedding spec; several specs may live in one database.
+
+    :param database: where transactions come from.
+    :param spec: the spec of every vector that is stored or searched here.
+    """
+
+    def __init__(self, database: Database, spec: EmbeddingSpec, options: SearchOptions | None = None) -> None:
+        self._database = database
+        self._spec = spec
+        self._options = options or SearchOptions()
+        self._held: tuple[float, Holdings] | None = None  # when it was read, and what
+
+    def domains(self) -> frozenset[str]:
+        """The domains that have faces of the spec; at most a few seconds old.
+
+        :raises StoreUnavailable: the database cannot be asked.
+        """
+        return frozenset(self._holdings(_QUICK_S).searchable)
+
+    def require_spec(self) -> None:
+        """Check that no domain consists of another spec's faces.
+
+        :raises SpecMismatch: one does; what differs, and what to do.
+        :raises StoreUnavailable: the database cannot be asked.
+        """
+        holdings = self._holdings(_QUICK_S)
+        for domain in sorted(holdings.foreign):
+            holdings.refuse_foreign(domain, self._spec)
+
+    def counts(self) -> dict[str, GalleryCount]:
+        """Persons and faces of the spec, by domain.
+
+        :raises StoreUnavailable: the database cannot be asked.
+        """
+        with self._database.transaction(_QUICK_S, read_only=True) as cursor:
+            cursor.execute(sql.COUNTS, {"key": self._spec.key})
+            return {domain: GalleryCount(persons, embeddings) for domain, persons, embeddings in cursor.fetchall()}
+
+    def add_faces(self, domain: str, faces: Iterable[GalleryFace], timeout_s: float = 600.0) -> AddReport:
+        """Add faces, or replace those of the same image and box, in one transaction; doing it twice changes nothing.
+
+        All faces are held in memory; of many, hand over some thousands at a time.
+
+        :raises BadRequest: the domain's name cannot be one.
+        :raises SpecMismatch: an embedding has other dimensions than the spec.
+        :raises StoreUnavailable: the database cannot be reached; nothing was added.
+        """
+        check_domain_name(domain)
+        given = list(faces)
+        self._require_dimensions(np.shape(face.embedding)[-1] for face in given)
+        rows = list({(face.image, face.box): face for face in given if _is_storable(face)}.values())
+        with self._database.transaction(timeout_s) as cursor:
+            spec_id = self._register_spec(cursor)
+            cursor.execute(sql.ADD_PERSONS, {"domain": domain, "names": sorted({face.person for face in rows})})
+            written = [
+                is_new
+                for start in range(0, len(rows), _BATCH)
+                for is_new in _upsert(cursor, domain, spec_id, rows[start : start + _BATCH])
+            ]
+        self._held = None
+        return _report(given, rows, written)
+
+    def ensure_index(self, domain: str, timeout_s: float = 3600.0) -> None:
+        """Build the domain's HNSW index unless it exists, and refresh the planner's statistics.
+
+        For scripts, after many faces were added: 30,000 x 512 takes about half a minute, and writers wait meanwhile.
+
+        :raises BadRequest: the domain's name cannot be one.
+        :raises StoreUnavailable: the database cannot be reached, or ran out of memory for the build.
+        """
+        name = index_name(check_domain_name(domain), self._spec.key)
+        with self._database.transaction(timeout_s) as cursor:
+            scope = {"domain": domain, "spec_id": self._register_spec(cursor), "dimensions": self._spec.dimensions}
+            cursor.execute(sql.CREATE_INDEX.format(name=name), scope | _HNSW)
+            cursor.execute(sql.ANALYZE)
+        self._held = None
+
+    def candidates(
+        self, domain: str, probes: NDArray[np.float64], max_distance: float, timeout_s: float
+    ) -> list[list[StoredFace]]:
+        """For each probe the faces among which its best persons are, each person by their best images.
+
+        :param probes: (F, D) float64. A probe that is zero or not finite has no candidates.
+        :param max_distance: cosine distance beyond which nobody is of interest.
+        :raises UnknownDomain: the domain has no faces.
+        :raises SpecMismatch: it, or the probes, are of another spec.
+        :raises StoreUnavailable: the database is down; StoreTimeout: it is too slow.
+        """
+        self._require_dimensions([probes.shape[1]])
+        holding = self._holdings(timeout_s).of(domain, self._spec)
+        with self._database.transaction(timeout_s, read_only=True) as cursor:
+            cursor.execute(sql.SEARCH_SETTINGS, {"ef_search": self._options.ef_search})
+            return [
+                self._nearest(cursor, holding, Target(domain, holding.spec_id, direction, max_distance))
+                if direction is not None
+                else []
+                for direction in map(_direction, probes)
+            ]
+
+    def _nearest(self, cursor: Cursor, holding: Holding, target: Target) -> list[StoredFace]:
+        if self._is_measured_whole(holding):
+            return nearest_exactly(cursor, target)
+        return nearest_by_index(cursor, target, self._options.ef_search)
+
+    def _is_measured_whole(self, holding: Holding) -> bool:
+        """Whether a domain is too small for its index to pay, or its persons crowd the index (see `person_search`)."""
+        crowd = holding.persons * self._options.ef_search // 2
+        rows = holding.indexed_rows
+        return rows is None or rows <= self._options.exact_max_rows or rows > crowd
+
+    def _holdings(self, timeout_s: float) -> Holdings:
+        held = self._held
+        if held is not None and time.monotonic() - held[0] < _FRESH_S:
+            return held[1]
+        asked_at = time.monotonic()
+        with self._database.transaction(timeout_s, read_only=True) as cursor:
+            holdings = Holdings.read(cursor, self._spec)
+        self._held = asked_at, holdings
+        return holdings
+
+    def _register_spec(self, cursor: Cursor) -> int:
+        spec = self._spec
+        if spec.dimensions > MAX_INDEXED_DIMENSIONS:
+            raise StartupError(
+                f"{spec.model} makes {spec.dimensions} numbers per face, and pgvector indexes at most "
+                f"{MAX_INDEXED_DIMENSIONS}: choose another FACE_MODEL, or VECTOR_DB_ENABLED=false."
+            )
+        document = json.dumps(spec.to_document())
+        cursor.execute(sql.REGISTER_SPEC, {"key": spec.key, "document": document, "dimensions": spec.dimensions})
+        cursor.execute(sql.SPEC_ID, {"key": spec.key})
+        ((spec_id,),) = cursor.fetchall()
+        return int(spec_id)
+
+    def _require_dimensions(self, lengths: Iterable[int]) -> None:
+        wrong = next((length for length in lengths if length != self._spec.dimensions), None)
+        if wrong is not None:
+            raise SpecMismatch(
+                f"An embedding of {wrong} numbers does not belong to {self._spec.model}, which makes "
+                f"{self._spec.dimensions}: embed it with the FACE_MODEL that is set."
+            )
+
+
+def _upsert(cursor: Cursor, domain: str, spec_id: int, faces: Sequence[GalleryFace]) -> list[bool]:
+    """Write the faces; for each that had to be written, whether it is new."""
+    columns: dict[str, Any] = {
+        "persons": [face.person for face in faces],
+        "images": [face.image for face in faces],
+        "hashes": [face.image_sha256 for face in faces],
+        "embeddings": [np.asarray(face.embedding, dtype=np.float32) for face in faces],
+    }
+    boxes = {side: [int(getattr(face.box, side)) for face in faces] for side in "xywh"}
+    cursor.execute(sql.UPSERT_FACES, columns | boxes | {"domain": domain, "spec_id": spec_id})
+    return [is_new for (is_new,) in cursor.fetchall()]
+
+
+def _report(given: Sequence[GalleryFace], rows: Sequence[GalleryFace], written: Sequence[bool]) -> AddReport:
+    report = AddReport(
+        inserted=sum(written),
+        updated=len(written) - sum(written),
+        unchanged=len(rows) - len(written),
+        left_out=len(given) - len(rows),
+    )
+    if report.left_out:
+        log.warning("pgvector.faces_left_out", count=report.left_out)
+    return report
+
+
+def _is_storable(face: GalleryFace) -> bool:
+    """Whether Postgres can hold the texts, and float32 the length of the vector: without one there is no angle."""
+    with np.errstate(over="ignore"):
+        squared_length = float(np.sum(np.square(face.embedding, dtype=np.float32), dtype=np.float32))
+    texts = face.person + face.image
+    return bool(np.isfinite(squared_length)) and squared_length > 0 and "\0" not in texts and _is_unicode(texts)
+
+
+def _is_unicode(text: str) -> bool:
+    """False for what Python makes of a file name that is not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _direction(probe: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The probe at length 1; None where it has no direction."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = np.linalg.norm(probe)
+    return probe / length if np.isfinite(length) and length > 0 else None
