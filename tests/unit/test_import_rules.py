@@ -19,7 +19,8 @@ LAYERS = {
     "app.controllers": DOMAIN | {"app.services", "app.images"},
     "app.services": DOMAIN | {"app.services"},
     "app.adapters": DOMAIN | {"app.adapters", "app.migrations"},
-    "app.bootstrap": None,  # the one composition root
+    "app.bootstrap": None,  # the composition root
+    "app.bootstrap_scripts": None,  # its half for scripts
     "app": None,  # create_app wires the routes
 }
 # Each vendor SDK is imported in one module; Alembic's environment and versions are one room.

@@ -1,0 +1,3 @@
+"""The composition root's other half: parts that only scripts need, so that a web worker never loads them."""
+
+from __future__ import annotations
