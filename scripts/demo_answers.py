@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 
@@ -11,14 +12,14 @@ def render(title: str, answer: dict[str, Any]) -> Table | str:
     """A table with a line per face: whom each gallery sees, at which distance, and whether they agree."""
     if answer.get("status") != "success":
         return f"\n[bold]{title}[/bold]: {answer['error']['code']}: {answer['error']['message']}"
-    table = Table(title=f"\n{title}", title_justify="left", title_style="bold", min_width=78)
+    table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, min_width=78)
     comparison = answer.get("comparison")
-    shadow = ("pgvector shadows", "top1_match", "top-5 overlap") if comparison else ()
+    shadow = ("pgvector shadows", "top1_match", "top 5") if comparison else ()
     for heading in ("face at", "pgvector answers" if answer["mode"] == "pgvector" else "PKL answers", *shadow):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True)
     for index, face in enumerate(answer["recognized_faces"]):
-        box = face["box"]
-        table.add_row(f"{box['x']}, {box['y']}", _person(face), *(_shadow(answer, index) if comparison else ()))
+        corner = f"{face['box']['x']}, {face['box']['y']}"
+        table.add_row(corner, _person(face), *(_shadow(answer, index) if comparison else ()))
     return table
 
 

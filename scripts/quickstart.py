@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import requests
@@ -41,7 +40,9 @@ console = Console(highlight=False)
 
 def main() -> int:
     """Set up, serve until Ctrl-C; 0 after a clean stop, 1 with a sentence where something is in the way."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Set for SIGINT too: a shell that starts this in the background has it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         settings = _settings()
         configure_logging("ERROR", "text")
@@ -59,7 +60,9 @@ def main() -> int:
         console.print("Stopped.")
 
 
-def _interrupt(_: int, __: FrameType | None) -> None:
+def _interrupt(*_: object) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # an impatient second Ctrl-C must not leave half of it running
     raise KeyboardInterrupt
 
 
@@ -114,7 +117,10 @@ def _service(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
         yield service
     finally:
         service.terminate()
-        service.wait(settings.graceful_timeout_s + 10)
+        try:
+            service.wait(settings.graceful_timeout_s + 10)
+        except subprocess.TimeoutExpired:
+            service.kill()
 
 
 def _wait_until_ready(service: subprocess.Popen[bytes], settings: Settings) -> None:
