@@ -1,5 +1,6 @@
 #!/bin/sh
-# Resolve the requirements in a fresh environment and write what was resolved to constraints.txt.
+# Resolve the requirements in a fresh environment and write what was resolved to constraints.txt. Run it with the oldest
+# Python that is supported (Debian 12 has 3.11.2): packages drop old patch releases of it, and pip takes what fits.
 set -eu
 python=${1:-python3}
 work=$(mktemp -d)
