@@ -38,10 +38,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.demo: requirements-demo.txt requirements-core.txt constraints.txt | $(VENV)/bin/python
 	@echo "Installing the lean runtime into $(VENV) (a minute or two, once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-demo.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-demo.txt
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt requirements.txt requirements-demo.txt requirements-core.txt constraints.txt | $(VENV)/bin/python
 	@echo "Installing the full runtime and the development tools into $(VENV) (a few minutes, once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/.demo
