@@ -21,20 +21,22 @@ _SENTENCES = {
     "57P02": "The database crashed and is recovering.",
     "57P03": "The database is starting up.",
 }
-# A refused connection comes without a SQLSTATE: what libpq says is matched, because it also names hosts and users.
+# A refused connection comes without a SQLSTATE; libpq's sentence cannot be shown, as it names hosts and users.
 _CONNECT_REASONS = {
     "authentication failed": "it refused the user or the password in DATABASE_URL",
     "no password supplied": "it asks for a password, and DATABASE_URL has none",
     "no pg_hba.conf entry": "its pg_hba.conf does not let this host, user or database in",
+    "permission denied": "the user in DATABASE_URL may not use it",
     "translate host name": "the host in DATABASE_URL has no address",
-    "role": "it has no such user as DATABASE_URL names",
-    "database": "it has no such database as DATABASE_URL names",
     "Connection refused": "nothing listens there",
     "No such file": "nothing listens there",
-    "timeout expired": "it does not answer",
     "starting up": "it is starting up",
+    "recovery": "it is recovering from a crash",
     "shutting down": "it is shutting down",
     "too many": "it has no free connection",
+    "connection slots": "it has no free connection",
+    'role "': "it has no such user as DATABASE_URL names",
+    'database "': "it has no such database as DATABASE_URL names",
     "SSL": "the SSL settings do not fit",
 }
 

@@ -15,39 +15,44 @@ from app.adapters.migrator import migrate
 from app.adapters.postgres import Database
 
 TEMPLATE = "migrated_template"
-_numbers = count()
+
+MakeDatabase = Callable[..., Database]
 
 
 @pytest.fixture(scope="session")
-def server_folder() -> Iterator[Path]:
-    """A folder that the server's account can reach: pytest's own is closed again by the next session."""
-    folder = Path(tempfile.mkdtemp(prefix="facerec-test-"))
-    yield folder
-    shutil.rmtree(folder)
+def make_folder() -> Iterator[Callable[[], Path]]:
+    """Makes folders that the server's account may reach; pytest's own are closed to it by every new session."""
+    made: list[Path] = []
+
+    def make() -> Path:
+        made.append(Path(tempfile.mkdtemp(prefix="facerec-test-")))
+        return made[-1]
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
-def postgres(server_folder: Path) -> Iterator[EmbeddedPostgres]:
-    """The running server, with a template database whose schema is up to date."""
-    server = EmbeddedPostgres(server_folder / "pgdata")
+def postgres(make_folder: Callable[[], Path]) -> Iterator[EmbeddedPostgres]:
+    """A running server with a template database whose schema is up to date."""
+    server = EmbeddedPostgres(make_folder() / "pgdata")
     server.start()
-    _create(server, TEMPLATE, "template0")
-    with_template = Database(_url(server, TEMPLATE))
-    migrate(with_template)
-    with_template.close()
+    template = _create(server, TEMPLATE, "template0")
+    migrate(template)
+    template.close()
     yield server
     server.stop()
 
 
-@pytest.fixture
-def make_database(postgres: EmbeddedPostgres) -> Iterator[Callable[..., Database]]:
-    """Makes a database, empty or migrated, and opens it."""
+@pytest.fixture(scope="session")
+def make_database(postgres: EmbeddedPostgres) -> Iterator[MakeDatabase]:
+    """Makes a database, migrated or (template0) empty, and opens it."""
+    numbers = count()
     opened: list[Database] = []
 
     def make(template: str = TEMPLATE, pool_size: int = 4) -> Database:
-        name = f"test_{next(_numbers)}"
-        _create(postgres, name, template)
-        opened.append(Database(lambda: _url(postgres, name), pool_size))
+        opened.append(_create(postgres, f"test_{next(numbers)}", template, pool_size))
         return opened[-1]
 
     yield make
@@ -56,22 +61,23 @@ def make_database(postgres: EmbeddedPostgres) -> Iterator[Callable[..., Database
 
 
 @pytest.fixture
-def database(make_database: Callable[..., Database]) -> Database:
+def database(make_database: MakeDatabase) -> Iterator[Database]:
     """An empty database."""
-    return make_database("template0")
+    opened = make_database("template0")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
-def migrated_database(make_database: Callable[..., Database]) -> Database:
+def migrated_database(make_database: MakeDatabase) -> Iterator[Database]:
     """A database with the schema and nothing in it."""
-    return make_database()
+    opened = make_database()
+    yield opened
+    opened.close()
 
 
-def _url(server: EmbeddedPostgres, name: str) -> str:
-    return server.url.replace("@/postgres?", f"@/{name}?")
-
-
-def _create(server: EmbeddedPostgres, name: str, template: str) -> None:
+def _create(server: EmbeddedPostgres, name: str, template: str, pool_size: int = 4) -> Database:
     connection = Database(server.url).connect()
     connection.cursor().execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     connection.close()
+    return Database(lambda: server.url.replace("@/postgres?", f"@/{name}?"), pool_size)

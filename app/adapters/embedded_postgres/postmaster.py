@@ -23,11 +23,11 @@ class Postmaster:
 
     @classmethod
     def read(cls, pgdata: Path) -> Postmaster | None:
-        """None where no server left a complete file."""
+        """None where no server left a complete file, or none that this user may read."""
         try:
             lines = (pgdata / PID_FILE).read_text().splitlines()
             return cls(int(lines[0]), lines[1], int(lines[3]), lines[4], status="".join(lines[7:8]).strip())
-        except (FileNotFoundError, IndexError, ValueError):
+        except (OSError, IndexError, ValueError):
             return None
 
     @property

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -36,9 +36,10 @@ _INITDB_OPTIONS = (
 _SETTINGS = {
     "listen_addresses": "",
     "max_connections": "200",
-    "shared_buffers": "512MB",  # a table above a quarter of it is read past it, and scans of 60,000 faces take 1.4 times
+    "shared_buffers": "512MB",  # scans of a table above a quarter of it bypass it, and take 1.4 times as long
     "maintenance_work_mem": "256MB",  # the HNSW graph of 30,000 x 512 is built in memory
     "dynamic_shared_memory_type": "mmap",  # a parallel index build does not fit the 64 MB /dev/shm of a container
+    "log_checkpoints": "off",
     # A failing statement would be logged with its values: names of persons and face vectors.
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
@@ -71,7 +72,7 @@ class EmbeddedPostgres:
         """
         postmaster = Postmaster.read(self.pgdata)
         if postmaster is None:
-            raise StoreUnavailable("The embedded Postgres is not running.")
+            raise StoreUnavailable("The embedded Postgres is not running, or belongs to another user.")
         return postmaster.url
 
     def start(self) -> str:
@@ -83,11 +84,11 @@ class EmbeddedPostgres:
         account = account_for(self.pgdata)
         self.pgdata.parent.mkdir(parents=True, exist_ok=True)
         with self._alone():
-            if not self._adopt():
+            self._join()  # first, so that `stop` also ends a server whose start was interrupted
+            self.started_here = not self._adopt()
+            if self.started_here:
                 self._initialise(account)
                 self._launch(account)
-                self.started_here = True
-            self._join()
         return self.url
 
     def stop(self) -> None:
@@ -98,15 +99,21 @@ class EmbeddedPostgres:
             usage, self._usage = self._usage, None
             last = _try_lock(usage)
             os.close(usage)
-            postmaster = Postmaster.read(self.pgdata)
-            if last and postmaster is not None and postmaster.listens():
-                _pg_ctl(account_for(self.pgdata), self.pgdata, "stop", "-m", "fast")
-                log.info("embedded_postgres.stopped")
+            if last:
+                self._end()
+
+    def _end(self) -> None:
+        running = self._settled()
+        if running is None or not running.listens():
+            return
+        _pg_ctl(account_for(self.pgdata), self.pgdata, "stop", "-m", "fast")
+        with suppress(OSError):  # not empty: it is the data folder
+            Path(running.socket_folder).rmdir()
+        log.info("embedded_postgres.stopped")
 
     def _adopt(self) -> bool:
         """Take over a server that runs already, and clear away what would keep a new one from starting."""
-        _wait_until(lambda: not self._in_transit(), "The embedded Postgres neither gets ready nor ends.")
-        found = Postmaster.read(self.pgdata)
+        found = self._settled()
         if found is None or found.listens():
             return found is not None
         if found.pid_is_alive():
@@ -115,16 +122,24 @@ class EmbeddedPostgres:
             (self.pgdata / PID_FILE).unlink(missing_ok=True)
         return False
 
-    def _in_transit(self) -> bool:
-        found = Postmaster.read(self.pgdata)
-        return found is not None and found.in_transit()
+    def _settled(self) -> Postmaster | None:
+        """What there is of a server once it is neither starting nor ending."""
+
+        def in_transit() -> bool:
+            found = Postmaster.read(self.pgdata)
+            return found is not None and found.in_transit()
+
+        _wait_until(lambda: not in_transit(), "The embedded Postgres neither gets ready nor ends.")
+        return Postmaster.read(self.pgdata)
 
     def _initialise(self, account: Account | None) -> None:
         """Make the data folder beside its place and move it there complete: a killed initdb leaves no half of one."""
         if (self.pgdata / "PG_VERSION").exists():
             return
         if self.pgdata.exists() and any(self.pgdata.iterdir()):
-            raise StartupError(f"{self.pgdata} is neither empty nor a Postgres's. Choose another STORAGE_DIR.")
+            raise StartupError(
+                f"{self.pgdata} is neither empty nor the data of a Postgres. Choose another STORAGE_DIR."
+            )
         fresh = self._beside(".new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
@@ -169,8 +184,11 @@ def _pg_ctl(account: Account | None, pgdata: Path, *arguments: str) -> None:
 
 
 def _socket_folder(pgdata: Path, account: Account | None) -> Path:
-    """The data folder itself; where its path is too long for a socket, a fresh folder with an unguessable name."""
-    if len(os.fsencode(pgdata / f".s.PGSQL.{_PORT}")) <= _LONGEST_SOCKET_PATH:
+    """The data folder itself, or a fresh folder with an unguessable name.
+
+    The latter where the path is too long for a socket, or has a comma, at which libpq would take it for two hosts.
+    """
+    if len(os.fsencode(pgdata / f".s.PGSQL.{_PORT}")) <= _LONGEST_SOCKET_PATH and "," not in str(pgdata):
         return pgdata
     folder = Path(tempfile.mkdtemp(prefix="facerec-postgres-"))
     if account:
