@@ -40,9 +40,14 @@ def randomised(model: Any) -> Any:
     """
     rng = np.random.default_rng(SEED)
     for layer in model.layers:
-        drawn = [_drawn(layer, weight.name, weight.shape, rng) for weight in layer.weights]
+        drawn = [_drawn(layer, _plain_name(weight.name), tuple(weight.shape), rng) for weight in layer.weights]
         layer.set_weights(drawn)
     return model
+
+
+def _plain_name(name: str) -> str:
+    """`kernel`, also where Keras 2 (tf-keras) calls it `conv1_conv/kernel:0`."""
+    return name.rpartition("/")[2].partition(":")[0]
 
 
 def _drawn(layer: Any, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray[Any, Any]:

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,8 @@ def ask_backend(database: Database) -> int:
 def signal_server(server: EmbeddedPostgres, number: signal.Signals) -> None:
     postmaster = psutil.Process(int((server.pgdata / "postmaster.pid").read_text().split()[0]))
     for process in [postmaster, *postmaster.children(recursive=True)]:
-        process.send_signal(number)
+        with suppress(psutil.NoSuchProcess):  # a backend may end between the listing and the signal
+            process.send_signal(number)
 
 
 @pytest.fixture

@@ -71,9 +71,15 @@ def _major_version(folder: Path) -> int:
 
 
 def _complaint(program: str, pgdata: Path, output: bytes) -> str:
+    """What a program said last, and where it left that to the server's log, what the log says last."""
+    said = _last_line(output)
     log_file = pgdata / LOG_FILE
-    source = log_file if log_file.exists() else None
-    lines = (log_file.read_bytes() if source else output).decode(errors="replace").splitlines()
+    if "log output" in said and log_file.exists():
+        said = f"{_last_line(log_file.read_bytes())} (see {log_file})"
+    return f"{program} of the embedded Postgres failed and said: {said}"
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
     serious = [line for line in lines if "FATAL" in line or "PANIC" in line or "error:" in line]
-    last = (serious or lines or ["nothing"])[-1].strip()
-    return f"{program} of the embedded Postgres failed and said: {last}" + (f" (see {source})" if source else "")
+    return (serious or lines or ["nothing"])[-1].strip()
