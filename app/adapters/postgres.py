@@ -15,10 +15,10 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from app.adapters.postgres_errors import connection_refused, refused
 from app.errors import AppError, StartupError, StoreTimeout, StoreUnavailable
@@ -53,6 +53,12 @@ class Cursor(Protocol):
     def fetchall(self) -> list[tuple[Any, ...]]:
         """The rows of the result that were not fetched yet."""
         ...
+
+
+class CopyCursor(Cursor, Protocol):
+    """A cursor of `Database.bulk_transaction`; `copy_expert` runs `COPY ... FROM STDIN` with what a file holds."""
+
+    def copy_expert(self, sql: str, file: BinaryIO, size: int = 8192) -> None: ...
 
 
 class Database:
@@ -98,6 +104,22 @@ class Database:
             finally:
                 pool.give_back(connection)
 
+    @contextmanager
+    def bulk_transaction(self, timeout_s: float) -> Iterator[CopyCursor]:
+        """A transaction on a connection of its own, whose cursor can COPY. For scripts only, and in one thread.
+
+        psycopg2 refuses COPY while the process has a wait callback. It is taken away here, so that until the end only
+        the server's `statement_timeout` limits what this process asks of it: not good enough for a web worker.
+
+        :param timeout_s: for each statement.
+        :raises StoreUnavailable: no connection, or a statement failed; StoreTimeout: one took too long.
+        """
+        with translated_errors(), _blocking(), closing(self.connect()) as connection:
+            cursor = connection.cursor()
+            cursor.execute(f"BEGIN; SET LOCAL statement_timeout = {math.ceil(timeout_s * 1000)}")
+            yield cursor
+            cursor.execute("COMMIT")  # where the block raises, closing the connection rolls back
+
     def connect(self) -> Any:
         """A new connection of psycopg2 that no pool knows, in autocommit mode; the caller closes it.
 
@@ -106,10 +128,11 @@ class Database:
         """
         driver = _driver()
         url = self._url() if callable(self._url) else self._url
+        options = _KEEPALIVE | {"connect_timeout": math.ceil(self._connect_timeout_s)}  # where `_wait` is away
         with _time_limit(self._connect_timeout_s):
             try:
                 connection = driver.connect(
-                    url, client_encoding="utf8", fallback_application_name="facerecweb", **_KEEPALIVE
+                    url, client_encoding="utf8", fallback_application_name="facerecweb", **options
                 )
             # The cause is left out on purpose: libpq quotes the URL, with parts of a password that has a stray '@'.
             except driver.ProgrammingError:
@@ -219,6 +242,17 @@ def _time_limit(seconds: float) -> Iterator[None]:
         yield
     finally:
         _deadline.reset(token)
+
+
+@contextmanager
+def _blocking() -> Iterator[None]:
+    """psycopg2 waits by itself in this block, in the whole process."""
+    extensions = _driver().extensions
+    extensions.set_wait_callback(None)
+    try:
+        yield
+    finally:
+        extensions.set_wait_callback(_wait)
 
 
 def _roll_back(connection: Any) -> None:

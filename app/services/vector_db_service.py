@@ -26,8 +26,8 @@ MAX_INDEXED_DIMENSIONS = 2000  # of pgvector's HNSW index over `vector`
 _FRESH_S = 5.0  # a domain that a script adds is found so soon
 _QUICK_S = 5.0  # limit of the small questions that no request's own limit covers
 _BATCH = 500  # faces per statement, 5 MB of text at 512 dimensions
-# HNSW as built: with pgvector's default of 64 for ef_construction, 3 % of the probes did not find the right person in a
-# gallery of 29 persons x 1,000 images; with 200 they did, for twice the time of the build.
+# With ef_construction 64, the default, a walk lost a person within the threshold for 3 % of the probes (29 persons x
+# 1,000 images x 128); with 200 for none. The build takes up to twice as long.
 _HNSW = {"m": 16, "ef_construction": 200}
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ class SearchOptions:
     """
 
     ef_search: int = 200
-    exact_max_rows: int = 2000
+    exact_max_rows: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +165,13 @@ class VectorDbService:
                 else []
                 for direction in map(_direction, probes)
             ]
+
+    def measures_whole(self, domain: str) -> bool:
+        """Whether a search of the domain measures every face, by choice, rather than ask the index.
+
+        :raises UnknownDomain, SpecMismatch, StoreUnavailable: as `candidates`.
+        """
+        return self._is_measured_whole(self._holdings(_QUICK_S).of(domain, self._spec))
 
     def _nearest(self, cursor: Cursor, holding: Holding, target: Target) -> list[StoredFace]:
         if self._is_measured_whole(holding):
