@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,10 +99,45 @@ class GalleryMatrix:
         """The name of the row's person."""
         return self.persons[self.person_of[row]]
 
+    @property
+    def parts(self) -> tuple[GalleryPart, ...]:
+        """The whole of it, as a search takes it."""
+        return (GalleryPart(self),)
+
+    def rows_of_image(self, image: str) -> NDArray[np.intp]:
+        """The rows of this image; they lie side by side."""
+        images = cast("Sequence[str]", self.images)  # a bisection asks for a length and for items, no more
+        return np.arange(bisect_left(images, image), bisect_right(images, image))
+
+    def rows_of_person(self, person: str) -> NDArray[np.intp]:
+        """The rows of this person, ascending."""
+        place = bisect_left(cast("Sequence[str]", self.persons), person)
+        known = place < len(self.persons) and self.persons[place] == person
+        return np.flatnonzero(self.person_of == place) if known else np.empty(0, dtype=np.intp)
+
     def face(self, row: int) -> GalleryFace:
         """The whole row: what a migration or a rollback copies."""
         x, y, w, h = self.boxes[row].tolist()
         return GalleryFace(self.person(row), self.image(row), FaceBox(x, y, w, h), self.embeddings[row])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GalleryPart:
+    """A matrix, and which of its rows do not count any more.
+
+    :param hidden: (N,) bool, or None where all count.
+    """
+
+    matrix: GalleryMatrix
+    hidden: NDArray[np.bool_] | None = None
+
+    def visible(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Those of the rows that count."""
+        return rows if self.hidden is None else rows[~self.hidden[rows]]
+
+    def faces(self, rows: NDArray[np.intp]) -> Iterator[GalleryFace]:
+        """The faces of those of the rows that count."""
+        return (self.matrix.face(row) for row in self.visible(rows).tolist())
 
 
 def _norms(embeddings: FloatArray) -> NDArray[np.float64]:

@@ -74,6 +74,17 @@ class DomainGallery:
             self._look_for_change()
         return held.matrix
 
+    def take_now(self) -> GalleryMatrix:
+        """Take the file as it is at this moment, and wait until it is compiled.
+
+        :raises UnknownDomain, SpecMismatch, StoreUnavailable: it cannot be used.
+        """
+        with self._refreshing:
+            self._refresh()
+            if self._error is not None or self._held is None:
+                raise self._nothing_to_search()
+            return self._held.matrix
+
     @property
     def is_usable(self) -> bool:
         """Whether there is something to search."""

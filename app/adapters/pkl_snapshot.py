@@ -60,6 +60,21 @@ class PklSnapshots:
         """
         return self._gallery(domain).current()
 
+    def taken_now(self, domain: str) -> GalleryMatrix:
+        """The domain's file as it lies there at this moment, compiled and in use; what was made of others is removed.
+
+        :raises UnknownDomain, SpecMismatch, StoreUnavailable: the file cannot be used as it is now.
+        """
+        return self._gallery(domain).take_now()
+
+    def file_of(self, domain: str) -> Path:
+        """The domain's gallery file.
+
+        :raises UnknownDomain: it has none.
+        :raises SpecMismatch: it has files of other specs only.
+        """
+        return self._locate(domain)
+
     def check_all(self) -> None:
         """Make every gallery ready, and forget those whose file is gone; called once, before the first request.
 

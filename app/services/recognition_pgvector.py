@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,17 +25,24 @@ class PgVectorRecognitionService:
 
     :param timeout_s: limit of a search where the caller sets none.
     :param shadow: runs the searches of dual mode, within a limit of its own.
+    :param reading: keeps changes of a domain's persons out while both galleries are searched.
     """
 
     compare_results = staticmethod(comparison.compare_results)
 
     def __init__(
-        self, vector_db: VectorDbService, policy: MatchPolicy, timeout_s: float, shadow: Shadow | None = None
+        self,
+        vector_db: VectorDbService,
+        policy: MatchPolicy,
+        timeout_s: float,
+        shadow: Shadow | None = None,
+        reading: Callable[[str], AbstractContextManager[None]] | None = None,
     ) -> None:
         self._vector_db = vector_db
         self._policy = policy
         self._timeout_s = timeout_s
         self._shadow = shadow or Shadow()
+        self._reading = reading or (lambda _domain: nullcontext())
 
     def close(self) -> None:
         """Start no more searches in dual mode."""
@@ -66,9 +74,10 @@ class PgVectorRecognitionService:
         :raises: only what the control raises.
         """
         limit_s = self._shadow.limit_s
-        return recognize_dual(
-            self._shadow, control, lambda: self.recognize_face_pgvector(faces, domain, limit_s), domain
-        )
+        with self._reading(domain):  # until the candidate has answered or its limit is over
+            return recognize_dual(
+                self._shadow, control, lambda: self.recognize_face_pgvector(faces, domain, limit_s), domain
+            )
 
     def search(self, domain: str, probes: NDArray[np.float64]) -> list[FaceMatches]:
         """The best persons within the threshold, for each probe.

@@ -7,13 +7,15 @@ could be within the threshold, rounding errors allowed for, are then measured ag
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import TOP_PERSONS, Face, FaceMatches, FloatArray, Match, RecognizedFace
 from app.errors import SpecMismatch
-from app.gallery_matrix import GalleryMatrix
+from app.gallery_matrix import GalleryMatrix, GalleryPart
+from app.gallery_view import SearchableGallery
 from app.services.matching import ROUNDING_MARGIN, Candidate, MatchPolicy, exact_distances, rank_persons
 
 _BLOCK_ROWS = 4096  # rows measured exactly at a time: bounds the float64 copies, whatever the threshold
@@ -26,13 +28,13 @@ MeasuredRows = tuple[NDArray[np.intp], NDArray[np.float64]]
 class RecognitionService:
     """Finds the best persons of a domain's PKL gallery for probe embeddings; implements `Gallery`.
 
-    :param current: the domain's matrix as it is now; raises UnknownDomain, StoreUnavailable or SpecMismatch.
+    :param current: the domain's gallery as it is now; raises UnknownDomain, StoreUnavailable or SpecMismatch.
     :param list_domains: the domains that can be searched now.
     """
 
     def __init__(
         self,
-        current: Callable[[str], GalleryMatrix],
+        current: Callable[[str], SearchableGallery],
         list_domains: Callable[[], frozenset[str]],
         policy: MatchPolicy,
     ) -> None:
@@ -63,11 +65,8 @@ class RecognitionService:
         :raises StoreUnavailable: it has no usable PKL.
         :raises SpecMismatch: its embeddings, or the probes, are of another spec.
         """
-        matrix = self._current(domain)
-        return [
-            rank_persons(_best_of_each_person(matrix, rows, distances), self._policy)
-            for rows, distances in self._within_threshold(matrix, probes)
-        ]
+        found = [self._best_candidates(part, probes) for part in self._current(domain).parts]
+        return [rank_persons(chain.from_iterable(of_parts), self._policy) for of_parts in zip(*found, strict=True)]
 
     def rows_within_threshold(self, domain: str, probe: NDArray[np.float64]) -> list[Match]:
         """Every row within the threshold, as `DeepFace.find` lists them: best first, ties ordered by image.
@@ -75,17 +74,27 @@ class RecognitionService:
         :param probe: (D,) float64.
         :raises UnknownDomain, StoreUnavailable, SpecMismatch: as `search`.
         """
-        matrix = self._current(domain)
-        ((rows, distances),) = self._within_threshold(matrix, probe[np.newaxis])
-        best_first = np.lexsort((rows, distances))
-        confidence_of = self._policy.confidence_of
+        found = chain.from_iterable(self._matches(part, probe) for part in self._current(domain).parts)
+        return sorted(found, key=lambda match: (match.distance, match.image))
+
+    def _matches(self, part: GalleryPart, probe: NDArray[np.float64]) -> list[Match]:
+        ((rows, distances),) = self._within_threshold(part, probe[np.newaxis])
+        matrix, confidence_of = part.matrix, self._policy.confidence_of
         return [
             Match(matrix.person(row), matrix.image(row), distance, confidence_of(distance, True))
-            for row, distance in zip(rows[best_first].tolist(), distances[best_first].tolist(), strict=True)
+            for row, distance in zip(rows.tolist(), distances.tolist(), strict=True)
         ]
 
-    def _within_threshold(self, matrix: GalleryMatrix, probes: NDArray[np.float64]) -> list[MeasuredRows]:
+    def _best_candidates(self, part: GalleryPart, probes: NDArray[np.float64]) -> list[list[Candidate]]:
+        """For each probe the part's best persons: the gallery's five best are among the five best of its parts."""
+        return [
+            _best_of_each_person(part.matrix, rows, distances)
+            for rows, distances in self._within_threshold(part, probes)
+        ]
+
+    def _within_threshold(self, part: GalleryPart, probes: NDArray[np.float64]) -> list[MeasuredRows]:
         """For each probe the rows within the threshold, ascending, and their exact distances."""
+        matrix = part.matrix
         if probes.shape[1] != matrix.dimensions:
             raise SpecMismatch(
                 f"The probe has {probes.shape[1]} dimensions, the gallery {matrix.dimensions}: they were not embedded"
@@ -93,9 +102,10 @@ class RecognitionService:
             )
         pairs = []
         for rows, probe in zip(_candidate_rows(matrix, probes, self._policy.threshold), probes, strict=True):
-            distances = _exact(matrix.embeddings, rows, probe)
+            counted = part.visible(rows)
+            distances = _exact(matrix.embeddings, counted, probe)
             within = distances <= self._policy.threshold
-            pairs.append((rows[within], distances[within]))
+            pairs.append((counted[within], distances[within]))
         return pairs
 
 
