@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     gallery_dir: Path | None = None
     pkl_files: PathsByDomain = Field(default_factory=dict)
     tokens_file: Path | None = None
+    backup_dir: Path | None = None
 
     # --- the mode (CONTRACT, part A)
     vector_db_enabled: bool = False
@@ -56,7 +57,7 @@ class Settings(BaseSettings):
     vector_db_timeout_ms: int = Field(5000, ge=50)
     vector_db_candidate_timeout_ms: int = Field(500, ge=10)
     vector_db_ef_search: int = Field(200, ge=10, le=1000)
-    vector_db_exact_max_rows: int = Field(2000, ge=0)
+    vector_db_exact_max_rows: int = Field(10_000, ge=0)
     vector_db_similarity_threshold: float | None = Field(None, ge=-1.0, le=1.0)
 
     # --- the engine
@@ -72,6 +73,16 @@ class Settings(BaseSettings):
     face_weights_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     face_weights_download: bool = True
     deepface_home: Path | None = None
+
+    # --- the bulk embedding
+    ingest_faces: Literal["largest", "all", "skip"] = "largest"
+
+    # --- enrolment
+    enrol_min_face_px: int = Field(60, ge=0)
+    enrol_min_sharpness: float = Field(60.0, ge=0.0)
+    enrol_min_brightness: float = Field(40.0, ge=0.0, le=255.0)
+    enrol_max_brightness: float = Field(220.0, ge=0.0, le=255.0)
+    enrol_dominance: float = Field(4.0, ge=1.0)
 
     # --- uploads
     upload_max_mb: int = Field(20, ge=1, le=1024)
@@ -128,6 +139,11 @@ class Settings(BaseSettings):
     @cached_property
     def tokens_path(self) -> Path:
         return self.tokens_file or self.storage_dir / "tokens.json"
+
+    @cached_property
+    def backups(self) -> Path:
+        """One folder per backup; better on another disk."""
+        return self.backup_dir or self.storage_dir / "backups"
 
     @cached_property
     def pgdata(self) -> Path:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from app import bootstrap_people
 from app.auth import TokenStore
 from app.controllers.recognition_controller import PhotoLimits, RecognitionController
 from app.domain import GalleryFace, Mode
@@ -23,8 +24,12 @@ from config import Settings
 if TYPE_CHECKING:
     from app.adapters.deepface_engine import DeepFaceEngine
     from app.adapters.embedded_postgres import EmbeddedPostgres
+    from app.adapters.gallery_lock import GalleryLocks
+    from app.adapters.pkl_live import LivePklGalleries
     from app.adapters.pkl_snapshot import PklSnapshots
     from app.adapters.postgres import Database
+    from app.controllers.person_controller import PersonController
+    from app.services.gallery_changes import GalleryChanges
     from app.services.recognition_pgvector import PgVectorRecognitionService
     from app.services.recognition_service import RecognitionService
     from app.services.vector_db_service import VectorDbService
@@ -49,7 +54,6 @@ class Container:
     @cached_property
     def engine(self) -> DeepFaceEngine:
         """Detection and embedding, its weights found and checked; the models themselves are loaded by `warm()`."""
-        from app.adapters.deepface_engine import DeepFaceEngine, EngineOptions
         from app.adapters.face_models import model_facts, require_indexable
         from app.adapters.model_weights import WeightsRequest, ensure_weights
 
@@ -66,13 +70,20 @@ class Container:
                 download=s.face_weights_download,
             )
         )
+        return self.engine_with(weights.recognizer_sha256)
+
+    def engine_with(self, weights_sha256: str) -> DeepFaceEngine:
+        """The engine as it is set, with weights of this digest; nothing is looked for, and no model loaded."""
+        from app.adapters.deepface_engine import DeepFaceEngine, EngineOptions
+
+        s = self.settings
         return DeepFaceEngine(
             EngineOptions(
                 model=s.face_model,
                 detector=s.face_detector,
                 engine=s.face_engine,
                 home=s.weights_home,
-                weights_sha256=weights.recognizer_sha256,
+                weights_sha256=weights_sha256,
                 align=s.face_align,
                 normalization=s.face_normalization,
                 expand_percentage=s.face_expand_percentage,
@@ -116,7 +127,13 @@ class Container:
     def recognition_service(self) -> RecognitionService:
         from app.services.recognition_service import RecognitionService
 
-        return RecognitionService(self.pkl_snapshots.current, self.pkl_snapshots.domains, self.pkl_policy)
+        return RecognitionService(self.live_pkl.current, self.live_pkl.domains, self.pkl_policy)
+
+    @cached_property
+    def live_pkl(self) -> LivePklGalleries:
+        """The PKL galleries with what changed since their files were written."""
+        self._made.add("live_pkl")
+        return bootstrap_people.live_pkl(self)
 
     def has_pkl(self, domain: str) -> bool:
         """Whether the domain has a PKL of the engine's spec."""
@@ -144,6 +161,11 @@ class Container:
         """Whether the service runs its own server: none is named, and the mode needs one or there is one already."""
         s = self.settings
         return s.database_url is None and (s.vector_db_enabled or s.pgdata.exists())
+
+    @property
+    def has_database(self) -> bool:
+        """Whether a database is configured, whether or not it can be reached."""
+        return self.settings.database_url is not None or self.uses_embedded_postgres
 
     def database_url(self) -> str:
         """Where the database is now.
@@ -183,7 +205,8 @@ class Container:
         self._made.add("pgvector_recognition")
         s = self.settings
         shadow = Shadow(s.vector_db_candidate_timeout_ms / 1000, threads=s.web_threads)
-        return PgVectorRecognitionService(self.vector_db, self.pgvector_policy, s.vector_db_timeout_ms / 1000, shadow)
+        limit_s, reading = s.vector_db_timeout_ms / 1000, self.gallery_locks.reading
+        return PgVectorRecognitionService(self.vector_db, self.pgvector_policy, limit_s, shadow, reading)
 
     def migrate(self) -> list[str]:
         """Bring the database's schema up to date; the names of the migrations that were applied."""
@@ -197,6 +220,20 @@ class Container:
 
         require_migrated(self.database)
 
+    # --- persons
+
+    @cached_property
+    def gallery_locks(self) -> GalleryLocks:
+        return bootstrap_people.gallery_locks(self)
+
+    @cached_property
+    def gallery_changes(self) -> GalleryChanges:
+        return bootstrap_people.gallery_changes(self)
+
+    @cached_property
+    def person_controller(self) -> PersonController:
+        return bootstrap_people.person_controller(self)
+
     # --- the web service
 
     @cached_property
@@ -208,19 +245,20 @@ class Container:
     def recognition_controller(self) -> RecognitionController:
         """The one pipeline, with the galleries that the mode asks for."""
         mode = self.settings.mode
-        has_database = self.settings.database_url is not None or self.uses_embedded_postgres
         return RecognitionController(
             engine=self.engine,
             limits=self.photo_limits,
             mode=mode,
             pkl=None if mode is Mode.PGVECTOR else self.recognition_service,
-            pgvector=self.pgvector_recognition if has_database else None,
+            pgvector=self.pgvector_recognition if self.has_database else None,
         )
 
     def close(self) -> None:
         """Let go of threads, connections and, where this process started it, the embedded server."""
         if "pgvector_recognition" in self._made:
             self.pgvector_recognition.close()
+        if "live_pkl" in self._made:
+            self.live_pkl.close()
         if "database" in self._made:
             self.database.close()
         if "embedded_postgres" in self._made:

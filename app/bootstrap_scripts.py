@@ -1,3 +1,86 @@
 """The composition root's other half: parts that only scripts need, so that a web worker never loads them."""
 
 from __future__ import annotations
+
+import sys
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from app.bootstrap import Container
+
+if TYPE_CHECKING:
+    from app.adapters.deepface_engine import DeepFaceEngine
+    from app.adapters.pkl_export import PklExport
+    from app.gallery_view import GalleryView
+    from app.services.acceptance_checks import DatabaseChecks
+    from app.services.acceptance_search import SearchChecks, SearchLimits
+    from app.services.bulk_load import BulkLoader
+    from app.services.recognition_pgvector import PgVectorRecognitionService
+    from app.services.stored_faces import StoredFaces
+
+EVERY_ROW = sys.maxsize  # for a search that measures them all
+
+
+class GalleryContainer(Container):
+    """For scripts that carry galleries about: no model is loaded; FACE_WEIGHTS_SHA256 stands in for missing weights."""
+
+    @cached_property
+    def engine(self) -> DeepFaceEngine:
+        """What names the spec; without the digest in the settings, the weights must be there to be hashed."""
+        digest = self.settings.face_weights_sha256
+        return self.engine_with(digest) if digest else super().engine
+
+    @cached_property
+    def bulk_loader(self) -> BulkLoader:
+        from app.services.bulk_load import BulkLoader
+
+        return BulkLoader(self.database, self.engine.spec)
+
+    def comparable_gallery(self, exact_max_rows: int) -> PgVectorRecognitionService:
+        """The pgvector gallery that answers with the five nearest persons, near or far.
+
+        :param exact_max_rows: up to so many faces, a domain is searched by measuring each.
+        """
+        from app.services.answer_proof import EVERYBODY
+        from app.services.recognition_pgvector import PgVectorRecognitionService
+        from app.services.vector_db_service import SearchOptions, VectorDbService
+
+        options = SearchOptions(self.settings.vector_db_ef_search, exact_max_rows)
+        vector_db = VectorDbService(self.database, self.engine.spec, options)
+        return PgVectorRecognitionService(vector_db, EVERYBODY, timeout_s=60.0)
+
+    def acceptance(self, limits: SearchLimits) -> tuple[DatabaseChecks, SearchChecks]:
+        """The two halves of the acceptance test: what is asked of the database, and of each domain."""
+        from app.services.acceptance_checks import DatabaseChecks
+        from app.services.acceptance_search import SearchChecks, Searched
+
+        spec, s = self.engine.spec, self.settings
+        searched = Searched(
+            vector_db=self.vector_db,
+            exact=self.comparable_gallery(EVERY_ROW),
+            served=self.comparable_gallery(s.vector_db_exact_max_rows),
+            max_distance=self.pgvector_policy.threshold,
+            ef_search=s.vector_db_ef_search,
+        )
+        of_database = DatabaseChecks(self.database, spec, self.database.require_supported, self.require_migrated)
+        return of_database, SearchChecks(self.database, spec, searched, limits)
+
+    @cached_property
+    def stored_faces(self) -> StoredFaces:
+        from app.services.stored_faces import StoredFaces
+
+        return StoredFaces(self.database, self.engine.spec)
+
+    def pkl_gallery(self, domain: str) -> GalleryView:
+        """The domain's PKL as the service searches it: the file as it is now, with its journal's changes over it.
+
+        :raises UnknownDomain, SpecMismatch, StoreUnavailable: it cannot be read.
+        """
+        self.pkl_snapshots.taken_now(domain)
+        return self.live_pkl.current(domain)
+
+    @cached_property
+    def pkl_export(self) -> PklExport:
+        from app.adapters.pkl_export import PklExport
+
+        return PklExport(self.settings.galleries, self.engine.spec, self.settings.pkl_files)

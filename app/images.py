@@ -23,6 +23,8 @@ from PIL import Image
 from app.domain import ImageBgr
 from app.errors import BadRequest, TooLarge, UnsupportedImage
 
+SNIFFED_BYTES = 256  # of a file, enough to tell its format
+
 _STRIP_PIXELS = 1 << 20  # converted at a time, so that a photo is held once by Pillow and once by us, never thrice
 _ORIENTATION_TAG = 0x0112
 _SIDEWAYS = frozenset({5, 6, 7, 8})
@@ -54,6 +56,16 @@ _MAGIC = (
     (b"II+\x00", "TIFF"),
     (b"MM\x00+", "TIFF"),
 )
+_EXTENSIONS = {
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "GIF": ".gif",
+    "TIFF": ".tif",
+    "BMP": ".bmp",
+    "WEBP": ".webp",
+    "HEIF": ".heic",
+    "AVIF": ".avif",
+}
 _BMP_HEADER_SIZES = frozenset({12, 40, 52, 56, 64, 108, 124})
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
@@ -88,6 +100,14 @@ class ImageLimits:
     max_aspect: int = 50
 
 
+def is_image(head: bytes) -> bool:
+    """Whether a file is of a format that `decode_image` reads.
+
+    :param head: the file's first SNIFFED_BYTES.
+    """
+    return _sniff(head) is not None
+
+
 def decode_image(data: bytes, limits: ImageLimits) -> ImageBgr:
     """Decode a photo (JPEG, PNG, WebP, HEIC, AVIF, BMP, TIFF or a still GIF), recognised by its content.
 
@@ -104,6 +124,11 @@ def decode_image(data: bytes, limits: ImageLimits) -> ImageBgr:
         raise UnsupportedImage("The file is not an image this service reads; send a JPEG, PNG, WebP or HEIC photo.")
     with _faults_translated(), _pillow_is_quiet():
         return _decode(data, image_format, limits)
+
+
+def image_extension(data: bytes) -> str:
+    """How the name of a file with this content ends, dot included; empty for what `decode_image` does not read."""
+    return _EXTENSIONS.get(_sniff(data) or "", "")
 
 
 def _decode(data: bytes, image_format: str, limits: ImageLimits) -> ImageBgr:

@@ -43,6 +43,11 @@ def person_name(relative_path: str) -> str:
     return _tidy(_without_counters(stem).replace("_", " ")) or _tidy(stem)
 
 
+def has_image_extension(file_name: str) -> bool:
+    """Whether the file's extension is one of a photo."""
+    return _IMAGE_EXTENSION.search(file_name) is not None
+
+
 def gallery_root(identities: Iterable[str], domain: str, pkl_dir: Path) -> str:
     """The folder that the images of a PKL are relative to, whatever machine the PKL was written on.
 

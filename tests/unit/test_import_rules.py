@@ -13,14 +13,25 @@ SOURCES = sorted(p for folder in ("app", "scripts", "bench", "systemd") for p in
 SOURCES.append(ROOT / "config.py")
 
 # What each layer of app/ may import from the others; a layer not named here may import what DOMAIN may.
-DOMAIN = {"app.domain", "app.errors", "app.gallery_matrix", "app.person_names", "app.atomic_file"}
+DOMAIN = {
+    "app.domain",
+    "app.errors",
+    "app.gallery_matrix",
+    "app.gallery_view",
+    "app.gallery_change",
+    "app.person_names",
+    "app.atomic_file",
+}
 LAYERS = {
     "app.routes": DOMAIN | {"app.routes", "app.controllers", "app.services", "app.auth", "app.health"},
     "app.controllers": DOMAIN | {"app.services", "app.images"},
-    "app.services": DOMAIN | {"app.services"},
+    "app.services": DOMAIN | {"app.services", "app.images"},
     "app.adapters": DOMAIN | {"app.adapters", "app.migrations"},
     "app.bootstrap": None,  # the composition root
+    "app.bootstrap_ingest": None,
+    "app.bootstrap_backup": None,
     "app.bootstrap_scripts": None,  # its half for scripts
+    "app.bootstrap_people": None,  # its part for persons
     "app": None,  # create_app wires the routes
 }
 # Each vendor SDK is imported in one module; Alembic's environment and versions are one room.
@@ -31,6 +42,7 @@ VENDORS = {
     "pillow_heif": "app/images.py",
     "PIL": "app/images.py",
     "flask_cors": "app/__init__.py",
+    "ray": "app/adapters/ray_pool.py",
 }
 
 
