@@ -68,8 +68,13 @@ def person_controller(container: Container) -> PersonController:
 
     database, changes = container.database, container.gallery_changes
     store = PersonStore(container.engine.spec)
-    images = PersonImages(store, container.live_pkl, GalleryFiles(container.settings.galleries))
-    forget = partial(forget_in_logs, container.settings.storage_dir / "logs")
+    files = GalleryFiles(container.settings.galleries)
+    images = PersonImages(store, container.live_pkl, files)
+
+    def forget(domain: str, pseudonym: str) -> dict[str, int]:
+        references = forget_in_logs(container.settings.storage_dir / "logs", pseudonym)
+        return {"log_references": references, "set_aside_galleries": files.remove_set_aside(domain)}
+
     people = People(
         persons=PersonService(database, store, images, changes, partial(_look_alikes, container)),
         merging=PersonMerging(store, images, changes),

@@ -21,6 +21,9 @@ _PHOTO_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
 )
 
+# What `pkl_export` and `restore_files` keep of a gallery file that they replace.
+_SET_ASIDE = ("*.pkl.*.bak", "*.npz.*.bak", "*.before-restore-*", ".*.before-restore-*")
+
 log = structlog.get_logger(__name__)
 
 
@@ -60,6 +63,17 @@ class GalleryFiles:
         folder = self._galleries / domain
         entries = [entry for entry in folder.iterdir() if entry.name[0] != "."] if folder.is_dir() else []
         return sorted(path.relative_to(folder).as_posix() for entry in entries for path in _photos_of(entry, person))
+
+    def remove_set_aside(self, domain: str) -> int:
+        """Remove the galleries that a restore or an export set aside in the domain's folder; how many there were.
+
+        Faces of a person who is deleted must not live on in them.
+        """
+        folder = self._galleries / domain
+        copies = [path for pattern in _SET_ASIDE for path in folder.glob(pattern) if path.is_file()]
+        for path in copies:
+            path.unlink(missing_ok=True)
+        return len(copies)
 
     def exists(self, domain: str, image: str) -> bool:
         """Whether a file has this path."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LIMIT_S = 5.0
 
-ForgetInLogs = Callable[[str], int]
+ForgetElsewhere = Callable[[str, str], dict[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class Receipt:
 class PersonDeletion:
     """Deletes persons.
 
-    :param forget_in_logs: blots a person's pseudonym out of the log files; how many lines held it.
+    :param forget_elsewhere: (domain, pseudonym) -> what was removed outside galleries and database: references in
+        logs, older copies of the gallery file.
     """
 
     def __init__(
@@ -60,13 +61,13 @@ class PersonDeletion:
         store: PersonStore,
         images: PersonImages,
         changes: GalleryChanges,
-        forget_in_logs: ForgetInLogs,
+        forget_elsewhere: ForgetElsewhere,
     ) -> None:
         self._database = database
         self._store = store
         self._images = images
         self._changes = changes
-        self._forget_in_logs = forget_in_logs
+        self._forget_elsewhere = forget_elsewhere
 
     def delete(self, scope: Scope, person_id: int) -> Receipt:
         """Remove a person's photos, vectors, journal entries, records and log references; rewrite the PKL without them.
@@ -77,8 +78,7 @@ class PersonDeletion:
         receipt, pseudonym = self._changes.carry_out(
             scope.domain, lambda cursor: self._delete(cursor, scope, person_id)
         )
-        counts = receipt.counts | {"log_references": self._forget_in_logs(pseudonym)}
-        return self._with_counts(receipt, counts)
+        return self._with_counts(receipt, receipt.counts | self._forget_elsewhere(scope.domain, pseudonym))
 
     def _delete(self, cursor: Cursor, scope: Scope, person_id: int) -> tuple[tuple[Receipt, str], GalleryChange]:
         domain = scope.domain
