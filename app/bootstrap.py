@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from app.adapters.deepface_engine import DeepFaceEngine
     from app.adapters.embedded_postgres import EmbeddedPostgres
     from app.adapters.gallery_lock import GalleryLocks
-    from app.adapters.pkl_live import LivePklGalleries
-    from app.adapters.pkl_snapshot import PklSnapshots
+    from app.adapters.pkl.live import LivePklGalleries
+    from app.adapters.pkl.snapshots import PklSnapshots
     from app.adapters.postgres import Database
     from app.controllers.person_controller import PersonController
-    from app.services.gallery_changes import GalleryChanges
+    from app.services.people.gallery_changes import GalleryChanges
     from app.services.recognition_pgvector import PgVectorRecognitionService
     from app.services.recognition_service import RecognitionService
     from app.services.vector_db_service import VectorDbService
@@ -118,7 +118,7 @@ class Container:
 
     @cached_property
     def pkl_snapshots(self) -> PklSnapshots:
-        from app.adapters.pkl_snapshot import PklSnapshots
+        from app.adapters.pkl.snapshots import PklSnapshots
 
         s = self.settings
         return PklSnapshots(s.galleries, s.storage_dir / "cache" / "pkl", self.engine.spec, s.pkl_files)
@@ -141,8 +141,8 @@ class Container:
 
     def write_pkl(self, domain: str, faces: Iterable[GalleryFace]) -> None:
         """Write the domain's PKL as DeepFace names it; readers see the old one or the new one."""
-        from app.adapters.pkl_naming import pkl_names
-        from app.adapters.pkl_writer import write_pkl
+        from app.adapters.pkl.naming import pkl_names
+        from app.adapters.pkl.writer import write_pkl
 
         folder = (self.settings.galleries / domain).absolute()
         write_pkl(folder / pkl_names(self.engine.spec)[0], faces, root=folder)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from app.adapters.pg_tools import PgTools
-    from app.adapters.pkl_live import LivePklGalleries
+    from app.adapters.pkl.live import LivePklGalleries
     from app.adapters.postgres import Database
     from app.bootstrap import Container
     from app.domain import EmbeddingSpec
-    from app.services.backup_files import Places
-    from app.services.backup_service import BackupService
-    from app.services.restore_service import RestoreService
+    from app.services.backup.backup_files import Places
+    from app.services.backup.backup_service import BackupService
+    from app.services.backup.restore_service import RestoreService
 
 CHANGELOG = Path(__file__).parents[1] / "CHANGELOG.md"
 
@@ -26,7 +26,7 @@ def backup_service(container: Container) -> BackupService:
     :raises StartupError: the embedded Postgres does not start.
     """
     from app.adapters.gallery_lock import GalleryLocks
-    from app.services.backup_service import BackupService, Source
+    from app.services.backup.backup_service import BackupService, Source
 
     configured = container.settings.database_url is not None or container.uses_embedded_postgres
     database = running_database(container) if configured else None
@@ -36,7 +36,7 @@ def backup_service(container: Container) -> BackupService:
 
 def restore_service(container: Container) -> RestoreService:
     """What verifies and restores backups; touches no database until it restores."""
-    from app.services.restore_service import RestoreService
+    from app.services.backup.restore_service import RestoreService
 
     return RestoreService(_pg_tools(), _places(container), partial(_pkl_galleries, container))
 
@@ -65,7 +65,7 @@ def _pg_tools() -> PgTools:
 
 
 def _places(container: Container) -> Places:
-    from app.services.backup_files import Places
+    from app.services.backup.backup_files import Places
 
     s = container.settings
     return Places(s.galleries.absolute(), s.tokens_path.absolute(), s.pkl_files)
@@ -73,8 +73,8 @@ def _places(container: Container) -> Places:
 
 def _pkl_galleries(container: Container, spec: EmbeddingSpec) -> LivePklGalleries:
     """The PKL galleries of a spec that need not be the engine's, so that no model is needed."""
-    from app.adapters.pkl_live import LivePklGalleries
-    from app.adapters.pkl_snapshot import PklSnapshots
+    from app.adapters.pkl.live import LivePklGalleries
+    from app.adapters.pkl.snapshots import PklSnapshots
 
     s = container.settings
     snapshots = PklSnapshots(s.galleries, s.storage_dir / "cache" / "pkl", spec, s.pkl_files)

@@ -11,8 +11,8 @@ from app.errors import SpecMismatch
 from app.logs import configure_logging
 
 if TYPE_CHECKING:
-    from app.services.ingest_embedding import EmbeddingPool, FacePolicy, PhotoEmbedder
-    from app.services.ingest_writer import IngestWriter
+    from app.services.ingest.embedding import EmbeddingPool, FacePolicy, PhotoEmbedder
+    from app.services.ingest.writer import IngestWriter
     from config import Settings
 
 
@@ -36,10 +36,10 @@ def embedding_pool(container: Container, request: PoolRequest) -> EmbeddingPool:
     public = settings.model_copy(update={"database_url": None, "deepface_home": settings.weights_home.absolute()})
     build = partial(photo_embedder, public, request.policy, container.engine.spec.key)
     if request.engine == "ray":
-        from app.adapters.ray_pool import RayPool
+        from app.adapters.embedding.ray_pool import RayPool
 
         return RayPool(build, request.workers, request.address)
-    from app.adapters.process_pool import ProcessPool
+    from app.adapters.embedding.process_pool import ProcessPool
 
     return ProcessPool(build, request.workers)
 
@@ -50,7 +50,7 @@ def photo_embedder(settings: Settings, policy: FacePolicy, spec_key: str) -> Pho
     :raises SpecMismatch: the worker's weights are not those of the parent.
     :raises StartupError: a model cannot be loaded.
     """
-    from app.services.ingest_embedding import PhotoEmbedder
+    from app.services.ingest.embedding import PhotoEmbedder
 
     configure_logging(settings.log_level, settings.log_format)
     container = Container(settings)
@@ -64,8 +64,8 @@ def photo_embedder(settings: Settings, policy: FacePolicy, spec_key: str) -> Pho
 
 def ingest_writer(container: Container, domain: str, batch_size: int) -> IngestWriter:
     """The writer of a bulk embedding into one domain."""
-    from app.services.bulk_load import BulkLoader
-    from app.services.ingest_writer import IngestWriter
+    from app.services.ingest.writer import IngestWriter
+    from app.services.transfer.bulk_load import BulkLoader
 
     spec = container.engine.spec
     return IngestWriter(container.database, spec, BulkLoader(container.database, spec), domain, batch_size)

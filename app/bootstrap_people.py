@@ -13,10 +13,10 @@ from app.errors import UnknownDomain
 
 if TYPE_CHECKING:
     from app.adapters.gallery_lock import GalleryLocks
-    from app.adapters.pkl_live import LivePklGalleries
+    from app.adapters.pkl.live import LivePklGalleries
     from app.bootstrap import Container
     from app.controllers.person_controller import PersonController, PhotoGate
-    from app.services.gallery_changes import GalleryChanges
+    from app.services.people.gallery_changes import GalleryChanges
 
 
 def start_database(container: Container) -> None:
@@ -37,7 +37,7 @@ def gallery_locks(container: Container) -> GalleryLocks:
 
 def live_pkl(container: Container) -> LivePklGalleries:
     """The PKL galleries with their journals; what a crash left in one is settled where there is a database to ask."""
-    from app.adapters.pkl_live import LivePklGalleries
+    from app.adapters.pkl.live import LivePklGalleries
 
     def settle(domain: str) -> None:
         if container.has_database:
@@ -49,7 +49,7 @@ def live_pkl(container: Container) -> LivePklGalleries:
 def gallery_changes(container: Container) -> GalleryChanges:
     """The one way in which persons change."""
     from app.adapters.gallery_files import GalleryFiles
-    from app.services.gallery_changes import GalleryChanges
+    from app.services.people.gallery_changes import GalleryChanges
 
     files = GalleryFiles(container.settings.galleries)
     return GalleryChanges(container.database, container.live_pkl, files, container.gallery_locks)
@@ -60,11 +60,11 @@ def person_controller(container: Container) -> PersonController:
     from app.adapters.gallery_files import GalleryFiles
     from app.adapters.log_files import forget_in_logs
     from app.controllers.person_controller import People, PersonController
-    from app.services.person_deletion import PersonDeletion
-    from app.services.person_images import PersonImages
-    from app.services.person_merging import PersonMerging
-    from app.services.person_service import PersonService
-    from app.services.person_store import PersonStore
+    from app.services.people.person_deletion import PersonDeletion
+    from app.services.people.person_images import PersonImages
+    from app.services.people.person_merging import PersonMerging
+    from app.services.people.person_service import PersonService
+    from app.services.people.person_store import PersonStore
 
     database, changes = container.database, container.gallery_changes
     store = PersonStore(container.engine.spec)
@@ -85,7 +85,7 @@ def person_controller(container: Container) -> PersonController:
 
 def _photo_gate(container: Container) -> PhotoGate:
     from app.controllers.person_controller import PhotoGate
-    from app.services.enrolment_quality import QualityLimits
+    from app.services.people.enrolment_quality import QualityLimits
 
     s = container.settings
     quality = QualityLimits(

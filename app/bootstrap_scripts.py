@@ -10,13 +10,13 @@ from app.bootstrap import Container
 
 if TYPE_CHECKING:
     from app.adapters.deepface_engine import DeepFaceEngine
-    from app.adapters.pkl_export import PklExport
+    from app.adapters.pkl.export import PklExport
     from app.gallery_view import GalleryView
-    from app.services.acceptance_checks import DatabaseChecks
-    from app.services.acceptance_search import SearchChecks, SearchLimits
-    from app.services.bulk_load import BulkLoader
+    from app.services.acceptance.database_checks import DatabaseChecks
+    from app.services.acceptance.search_checks import SearchChecks, SearchLimits
     from app.services.recognition_pgvector import PgVectorRecognitionService
-    from app.services.stored_faces import StoredFaces
+    from app.services.transfer.bulk_load import BulkLoader
+    from app.services.transfer.stored_faces import StoredFaces
 
 EVERY_ROW = sys.maxsize  # for a search that measures them all
 
@@ -32,7 +32,7 @@ class GalleryContainer(Container):
 
     @cached_property
     def bulk_loader(self) -> BulkLoader:
-        from app.services.bulk_load import BulkLoader
+        from app.services.transfer.bulk_load import BulkLoader
 
         return BulkLoader(self.database, self.engine.spec)
 
@@ -41,8 +41,8 @@ class GalleryContainer(Container):
 
         :param exact_max_rows: up to so many faces, a domain is searched by measuring each.
         """
-        from app.services.answer_proof import EVERYBODY
         from app.services.recognition_pgvector import PgVectorRecognitionService
+        from app.services.transfer.answer_proof import EVERYBODY
         from app.services.vector_db_service import SearchOptions, VectorDbService
 
         options = SearchOptions(self.settings.vector_db_ef_search, exact_max_rows)
@@ -51,8 +51,8 @@ class GalleryContainer(Container):
 
     def acceptance(self, limits: SearchLimits) -> tuple[DatabaseChecks, SearchChecks]:
         """The two halves of the acceptance test: what is asked of the database, and of each domain."""
-        from app.services.acceptance_checks import DatabaseChecks
-        from app.services.acceptance_search import SearchChecks, Searched
+        from app.services.acceptance.database_checks import DatabaseChecks
+        from app.services.acceptance.search_checks import SearchChecks, Searched
 
         spec, s = self.engine.spec, self.settings
         searched = Searched(
@@ -67,7 +67,7 @@ class GalleryContainer(Container):
 
     @cached_property
     def stored_faces(self) -> StoredFaces:
-        from app.services.stored_faces import StoredFaces
+        from app.services.transfer.stored_faces import StoredFaces
 
         return StoredFaces(self.database, self.engine.spec)
 
@@ -81,6 +81,6 @@ class GalleryContainer(Container):
 
     @cached_property
     def pkl_export(self) -> PklExport:
-        from app.adapters.pkl_export import PklExport
+        from app.adapters.pkl.export import PklExport
 
         return PklExport(self.settings.galleries, self.engine.spec, self.settings.pkl_files)

@@ -26,14 +26,14 @@ import cv2
 from rich.console import Console
 from rich.table import Table
 
-from app.adapters.one_thread import limit_threads
+from app.adapters.embedding.one_thread import limit_threads
 from app.bootstrap import Container
 from app.bootstrap_ingest import PoolRequest, embedding_pool, ingest_writer
 from app.images import decode_image
 from app.logs import configure_logging
-from app.services.ingest_catalogue import ImageRecord, Refresh, Rules
-from app.services.ingest_embedding import FacePolicy, ImageOutcome
-from app.services.ingest_run import Ingest, IngestRequest, Watch
+from app.services.ingest.catalogue import ImageRecord, Refresh, Rules
+from app.services.ingest.embedding import FacePolicy, ImageOutcome
+from app.services.ingest.run import Ingest, IngestRequest, Watch
 from config import Settings
 from scripts import demo_faces
 
@@ -164,7 +164,7 @@ def _recheck(container: Container, count: int) -> float:
 
 
 def _record_all(container: Container, domain: str, request: IngestRequest) -> None:
-    from app.services.ingest_images import find_images
+    from app.services.ingest.images import find_images
 
     writer = ingest_writer(container, domain, 5000)
     for image in find_images(request.folder):

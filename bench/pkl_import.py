@@ -24,10 +24,10 @@ from app.bootstrap_backup import running_database
 from app.bootstrap_scripts import GalleryContainer
 from app.domain import FaceBox, GalleryFace
 from app.logs import configure_logging
-from app.services import bulk_load_sql as sql
-from app.services.binary_copy import Scope, binary_rows
-from app.services.bulk_load import ROWS_AT_A_TIME
-from app.services.pkl_import import import_faces
+from app.services.transfer import bulk_load_sql as sql
+from app.services.transfer.binary_copy import Scope, binary_rows
+from app.services.transfer.bulk_load import ROWS_AT_A_TIME
+from app.services.transfer.pkl_import import import_faces
 from app.services.vector_db_sql import SPEC_ID
 from config import Settings
 

@@ -18,8 +18,8 @@ from app.bootstrap import Container
 from app.bootstrap_backup import backup_service
 from app.errors import AppError
 from app.logs import configure_logging
-from app.services.backup_folder import BackupFolder, Retention
-from app.services.backup_service import BackupReport
+from app.services.backup.backup_folder import BackupFolder, Retention
+from app.services.backup.backup_service import BackupReport
 from config import Settings
 
 progress = Console(stderr=True, highlight=False)

@@ -21,9 +21,9 @@ from app.bootstrap_ingest import PoolRequest, embedding_pool, ingest_writer
 from app.domain import check_domain_name
 from app.errors import AppError, BadRequest
 from app.logs import configure_logging
-from app.services.ingest_catalogue import Rules
-from app.services.ingest_embedding import FacePolicy
-from app.services.ingest_run import Ingest, IngestRequest, IngestSummary, NotDone, Watch
+from app.services.ingest.catalogue import Rules
+from app.services.ingest.embedding import FacePolicy
+from app.services.ingest.run import Ingest, IngestRequest, IngestSummary, NotDone, Watch
 from config import Settings
 
 DONE, ERROR, SOME_FAILED, NOTHING_DONE = 0, 1, 2, 3

@@ -19,8 +19,8 @@ from app.domain import check_domain_name
 from app.errors import AppError
 from app.gallery_view import SearchableGallery
 from app.logs import configure_logging
-from app.services.gallery_lint import Lint, all_faces, lint, rebased
-from app.services.pkl_import import Proof, ProofRequest, import_faces, prove
+from app.services.transfer.gallery_lint import Lint, all_faces, lint, rebased
+from app.services.transfer.pkl_import import Proof, ProofRequest, import_faces, prove
 from config import Settings
 from scripts.terminal import progress_bar
 

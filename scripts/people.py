@@ -16,7 +16,7 @@ from app.bootstrap import Container
 from app.bootstrap_people import start_database
 from app.controllers.person_controller import PersonController
 from app.errors import AppError
-from app.services.person_records import PersonQuery, Scope
+from app.services.people.person_records import PersonQuery, Scope
 
 OPERATOR = "operator"  # who does it, as the audit log knows it
 

@@ -16,9 +16,9 @@ from app.bootstrap_scripts import GalleryContainer
 from app.domain import GalleryFace
 from app.errors import AppError, UnknownDomain
 from app.logs import configure_logging
-from app.services.gallery_lint import all_faces
-from app.services.pkl_import import import_faces
-from app.services.reconciliation import Difference, as_in_pkl, compare
+from app.services.transfer.gallery_lint import all_faces
+from app.services.transfer.pkl_import import import_faces
+from app.services.transfer.reconciliation import Difference, as_in_pkl, compare
 from config import Settings
 from scripts.terminal import progress_bar
 

@@ -18,7 +18,7 @@ from app.bootstrap import Container
 from app.bootstrap_backup import restore_service, running_database
 from app.errors import AppError, BadRequest
 from app.logs import configure_logging
-from app.services.restore_service import RestoreOptions, RestoreReport
+from app.services.backup.restore_service import RestoreOptions, RestoreReport
 from config import Settings
 
 EMBEDDED = "embedded"

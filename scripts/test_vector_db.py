@@ -14,8 +14,8 @@ from app.bootstrap_backup import running_database
 from app.bootstrap_scripts import GalleryContainer
 from app.errors import AppError
 from app.logs import configure_logging
-from app.services.acceptance_checks import PREREQUISITES, Check
-from app.services.acceptance_search import SearchLimits
+from app.services.acceptance.database_checks import PREREQUISITES, Check
+from app.services.acceptance.search_checks import SearchLimits
 from config import Settings
 
 

@@ -21,7 +21,7 @@ _PHOTO_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
 )
 
-# What `pkl_export` and `restore_files` keep of a gallery file that they replace.
+# What an export and a restore keep of a gallery file that they replace.
 _SET_ASIDE = ("*.pkl.*.bak", "*.npz.*.bak", "*.before-restore-*", ".*.before-restore-*")
 
 log = structlog.get_logger(__name__)

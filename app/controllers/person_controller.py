@@ -10,11 +10,11 @@ from typing import Any
 from app.domain import Face, ImageBgr, check_domain_name
 from app.errors import AppError
 from app.images import ImageLimits, decode_image, image_extension
-from app.services.enrolment_quality import QualityLimits, dominant_face, require_quality
-from app.services.person_deletion import PersonDeletion
-from app.services.person_merging import PersonMerging
-from app.services.person_records import EnrolmentPhoto, Person, PersonQuery, Scope
-from app.services.person_service import PersonService
+from app.services.people.enrolment_quality import QualityLimits, dominant_face, require_quality
+from app.services.people.person_deletion import PersonDeletion
+from app.services.people.person_merging import PersonMerging
+from app.services.people.person_records import EnrolmentPhoto, Person, PersonQuery, Scope
+from app.services.people.person_service import PersonService
 
 Document = dict[str, Any]
 EmbedFaces = Callable[[ImageBgr], Sequence[Face]]  # all faces of a photo, largest first

@@ -10,7 +10,7 @@ from app.auth import Role, Token
 from app.controllers.person_controller import PersonController
 from app.errors import BadRequest
 from app.routes.http import container, current_token
-from app.services.person_records import PersonQuery, Scope
+from app.services.people.person_records import PersonQuery, Scope
 
 blueprint = Blueprint("person", __name__)
 

@@ -11,17 +11,17 @@ import numpy as np
 
 from app.adapters.embedded_postgres.programs import binaries
 from app.adapters.pg_tools import PgTools
-from app.adapters.pkl_live import LivePklGalleries
-from app.adapters.pkl_naming import pkl_names
-from app.adapters.pkl_snapshot import PklSnapshots
-from app.adapters.pkl_writer import write_pkl
+from app.adapters.pkl.live import LivePklGalleries
+from app.adapters.pkl.naming import pkl_names
+from app.adapters.pkl.snapshots import PklSnapshots
+from app.adapters.pkl.writer import write_pkl
 from app.adapters.postgres import Database
 from app.domain import EmbeddingSpec, FaceBox, GalleryFace
-from app.services.backup_files import Places
-from app.services.backup_folder import BackupFolder, Retention
-from app.services.backup_service import BackupReport, BackupService, Source
-from app.services.restore_proof import Check
-from app.services.restore_service import RestoreOptions, RestoreService
+from app.services.backup.backup_files import Places
+from app.services.backup.backup_folder import BackupFolder, Retention
+from app.services.backup.backup_service import BackupReport, BackupService, Source
+from app.services.backup.restore_proof import Check
+from app.services.backup.restore_service import RestoreOptions, RestoreService
 from app.services.vector_db_service import VectorDbService
 from tests.integration.galleries import spec_of
 

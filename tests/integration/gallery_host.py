@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from app.adapters.embedded_postgres import EmbeddedPostgres
-from app.adapters.pkl_naming import pkl_names
-from app.adapters.pkl_writer import write_pkl
+from app.adapters.pkl.naming import pkl_names
+from app.adapters.pkl.writer import write_pkl
 from app.adapters.postgres import Database
 from app.bootstrap_scripts import GalleryContainer
 from app.domain import GalleryFace

@@ -13,7 +13,7 @@ import pytest
 
 from app.adapters.embedded_postgres.programs import binaries
 from app.adapters.postgres import Database
-from app.services.backup_manifest import Manifest
+from app.services.backup.manifest import Manifest
 from tests.integration.backup_house import House, old_programs
 
 ROOT = Path(__file__).parents[2]

@@ -10,12 +10,12 @@ import pytest
 
 from app.adapters.embedded_postgres import EmbeddedPostgres
 from app.adapters.pg_tools import PgTools
-from app.adapters.pkl_naming import pkl_names
-from app.adapters.pkl_writer import write_pkl
+from app.adapters.pkl.naming import pkl_names
+from app.adapters.pkl.writer import write_pkl
 from app.adapters.postgres import Database
 from app.domain import GalleryFace
 from app.errors import Conflict, StartupError, StoreUnavailable
-from app.services.restore_service import RestoreOptions
+from app.services.backup.restore_service import RestoreOptions
 from tests.integration.backup_house import SERBIA, SLOVENIA, SPEC, House, LateTools, faces_of, old_programs
 
 

@@ -11,7 +11,7 @@ import pytest
 from app.adapters.postgres import Database
 from app.domain import EmbeddingSpec, FaceBox, GalleryFace
 from app.errors import BadRequest, SpecMismatch, StoreTimeout, StoreUnavailable
-from app.services.bulk_load import BulkLoader
+from app.services.transfer.bulk_load import BulkLoader
 from app.services.vector_db_service import AddReport, VectorDbService
 from tests.integration.galleries import make_up, spec_of
 

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.adapters.pkl_file import read_pkl
-from app.adapters.pkl_naming import pkl_names
-from app.adapters.pkl_snapshot import PklSnapshots
-from app.adapters.pkl_writer import write_npz, write_pkl
+from app.adapters.pkl.naming import pkl_names
+from app.adapters.pkl.reader import read_pkl
+from app.adapters.pkl.snapshots import PklSnapshots
+from app.adapters.pkl.writer import write_npz, write_pkl
 from app.domain import EmbeddingSpec, GalleryFace, Match
 from app.services.matching import MatchPolicy
 from app.services.recognition_service import RecognitionService

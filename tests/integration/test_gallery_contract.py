@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.adapters.pkl_naming import pkl_names
-from app.adapters.pkl_snapshot import PklSnapshots
-from app.adapters.pkl_writer import write_pkl
+from app.adapters.pkl.naming import pkl_names
+from app.adapters.pkl.snapshots import PklSnapshots
+from app.adapters.pkl.writer import write_pkl
 from app.adapters.postgres import Database
 from app.domain import EmbeddingSpec, FaceBox, FaceMatches, GalleryFace
 from app.errors import SpecMismatch, UnknownDomain

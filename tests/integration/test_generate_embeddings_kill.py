@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from app.adapters.embedded_postgres import EmbeddedPostgres
-from app.adapters.embedding_jobs import AHEAD
+from app.adapters.embedding.jobs import AHEAD
 from app.adapters.postgres import Database
 from tests.integration.ingest_gallery import IngestGallery
 

@@ -22,22 +22,22 @@ from numpy.typing import NDArray
 from app.adapters.gallery_files import GalleryFiles
 from app.adapters.gallery_lock import GalleryLocks
 from app.adapters.log_files import forget_in_logs
-from app.adapters.pkl_file import read_pkl
-from app.adapters.pkl_journal import PklJournal
-from app.adapters.pkl_live import LivePklGalleries
-from app.adapters.pkl_naming import pkl_names
-from app.adapters.pkl_snapshot import PklSnapshots
-from app.adapters.pkl_writer import write_pkl
+from app.adapters.pkl.journal import PklJournal
+from app.adapters.pkl.live import LivePklGalleries
+from app.adapters.pkl.naming import pkl_names
+from app.adapters.pkl.reader import read_pkl
+from app.adapters.pkl.snapshots import PklSnapshots
+from app.adapters.pkl.writer import write_pkl
 from app.adapters.postgres import Database
 from app.domain import Face, FaceBox, FaceMatches, GalleryFace, person_key
 from app.errors import AppError, BadRequest, Conflict, NotFound, StoreUnavailable
-from app.services.gallery_changes import GalleryChanges
-from app.services.person_deletion import PersonDeletion
-from app.services.person_images import PersonImages
-from app.services.person_merging import PersonMerging
-from app.services.person_records import EnrolmentPhoto, PersonQuery, Scope
-from app.services.person_service import PersonService
-from app.services.person_store import PersonStore
+from app.services.people.gallery_changes import GalleryChanges
+from app.services.people.person_deletion import PersonDeletion
+from app.services.people.person_images import PersonImages
+from app.services.people.person_merging import PersonMerging
+from app.services.people.person_records import EnrolmentPhoto, PersonQuery, Scope
+from app.services.people.person_service import PersonService
+from app.services.people.person_store import PersonStore
 from app.services.recognition_pgvector import PgVectorRecognitionService
 from app.services.recognition_service import RecognitionService
 from app.services.vector_db_service import VectorDbService

@@ -14,9 +14,9 @@ from app.adapters.embedded_postgres import EmbeddedPostgres
 from app.adapters.postgres import Database
 from app.domain import GalleryFace
 from app.errors import StoreUnavailable
-from app.services.bulk_load import BulkLoader
-from app.services.gallery_lint import all_faces
-from app.services.pkl_import import import_faces
+from app.services.transfer.bulk_load import BulkLoader
+from app.services.transfer.gallery_lint import all_faces
+from app.services.transfer.pkl_import import import_faces
 from scripts.migrate_pkl_to_postgres_standalone import main
 from tests.integration.galleries import make_up
 from tests.integration.gallery_host import GalleryHost, set_environment

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from app.adapters.embedded_postgres import EmbeddedPostgres
-from app.adapters.pkl_naming import pkl_names
+from app.adapters.pkl.naming import pkl_names
 from app.adapters.postgres import Database
 from app.domain import FaceMatches
 from app.services.gallery import Gallery

@@ -7,7 +7,7 @@ import pytest
 
 from app.domain import FaceMatches, Match
 from app.gallery_matrix import GalleryMatrix
-from app.services.answer_proof import Agreement, Float32Gallery, agreement, random_probes, wilson_interval
+from app.services.transfer.answer_proof import Agreement, Float32Gallery, agreement, random_probes, wilson_interval
 
 
 def answer(*persons: tuple[str, float]) -> FaceMatches:

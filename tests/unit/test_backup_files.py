@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from app.errors import Conflict, StoreUnavailable
-from app.services.backup_files import JOURNAL, Places, copy_sqlite, save_galleries, save_photos, save_tokens
-from app.services.backup_manifest import FileEntry, Manifest
-from app.services.restore_files import restore_galleries, restore_photos, restore_tokens
+from app.services.backup.backup_files import JOURNAL, Places, copy_sqlite, save_galleries, save_photos, save_tokens
+from app.services.backup.manifest import FileEntry, Manifest
+from app.services.backup.restore_files import restore_galleries, restore_photos, restore_tokens
 
 PKL = "ds_model_dlib_detector_dlib_aligned_normalization_base_expand_0.pkl"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import Conflict, StoreUnavailable
-from app.services.backup_folder import BackupFolder, Retention
-from app.services.backup_manifest import FileEntry, Manifest, write_manifest
+from app.services.backup.backup_folder import BackupFolder, Retention
+from app.services.backup.manifest import FileEntry, Manifest, write_manifest
 
 NOW = datetime(2026, 3, 31, 12, 0, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import BadRequest, Conflict
-from app.services.backup_manifest import (
+from app.services.backup.manifest import (
     DatabaseFacts,
     DomainCount,
     FileEntry,

@@ -10,10 +10,10 @@ import pytest
 
 from app.adapters.pg_tools import PgTools
 from app.errors import BadRequest
-from app.services.backup_files import Places
-from app.services.backup_folder import BackupFolder, Retention
-from app.services.backup_service import BackupService, Source
-from app.services.restore_service import RestoreOptions, RestoreService
+from app.services.backup.backup_files import Places
+from app.services.backup.backup_folder import BackupFolder, Retention
+from app.services.backup.backup_service import BackupService, Source
+from app.services.backup.restore_service import RestoreOptions, RestoreService
 
 PKL = "ds_model_dlib_detector_dlib_aligned_normalization_base_expand_0.pkl"
 NO_TOOLS = PgTools([])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from app.domain import Face, FaceBox, ImageBgr
 from app.errors import NoFace
-from app.services.enrolment_quality import PoorPhoto, QualityLimits, dominant_face, require_quality, sharpness
+from app.services.people.enrolment_quality import PoorPhoto, QualityLimits, dominant_face, require_quality, sharpness
 
 LIMITS = QualityLimits(min_face_px=60, min_sharpness=60, min_brightness=40, max_brightness=220, dominance=4)
 WHOLE = FaceBox(0, 0, 200, 200)

@@ -9,7 +9,7 @@ import pytest
 
 from app.domain import FaceBox, GalleryFace
 from app.gallery_matrix import GalleryMatrix
-from app.services.gallery_lint import all_faces, lint, rebased
+from app.services.transfer.gallery_lint import all_faces, lint, rebased
 
 
 def face(person: str, image: str) -> GalleryFace:

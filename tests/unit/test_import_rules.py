@@ -42,7 +42,7 @@ VENDORS = {
     "pillow_heif": "app/images.py",
     "PIL": "app/images.py",
     "flask_cors": "app/__init__.py",
-    "ray": "app/adapters/ray_pool.py",
+    "ray": "app/adapters/embedding/ray_pool.py",
 }
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from app.services.ingest_catalogue import Catalogue, Duplicate, ImageRecord, Refresh, Relocate, Rules
-from app.services.ingest_embedding import FacePolicy, ImageOutcome
-from app.services.ingest_images import FoundImage
+from app.services.ingest.catalogue import Catalogue, Duplicate, ImageRecord, Refresh, Relocate, Rules
+from app.services.ingest.embedding import FacePolicy, ImageOutcome
+from app.services.ingest.images import FoundImage
 
 A = FoundImage("Ana/1.jpg", 100, 1)
 B = FoundImage("Bojan/1.jpg", 100, 2)

@@ -11,7 +11,7 @@ import pytest
 from app.domain import Face, FaceBox, ImageBgr
 from app.errors import AppError, StartupError
 from app.images import ImageLimits
-from app.services.ingest_embedding import FacePolicy, ImageOutcome, PhotoEmbedder
+from app.services.ingest.embedding import FacePolicy, ImageOutcome, PhotoEmbedder
 
 LIMITS = ImageLimits(max_pixels=1_000_000)
 

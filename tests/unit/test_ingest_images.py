@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.errors import AppError, BadRequest, TooLarge
-from app.services.ingest_images import LARGEST_FILE, FoundImage, find_images, is_storable_name, read_content
+from app.services.ingest.images import LARGEST_FILE, FoundImage, find_images, is_storable_name, read_content
 
 PHOTO = bytes(cv2.imencode(".png", np.zeros((32, 32, 3), dtype=np.uint8))[1])
 

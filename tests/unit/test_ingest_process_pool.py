@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from app.adapters.embedding_jobs import AHEAD, EmbedPhoto
-from app.adapters.process_pool import ProcessPool
+from app.adapters.embedding.jobs import AHEAD, EmbedPhoto
+from app.adapters.embedding.process_pool import ProcessPool
 from app.errors import AppError, StartupError
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.errors import BadRequest
 from app.person_names import person_name
-from app.services.person_records import check_person_name
+from app.services.people.person_records import check_person_name
 
 
 @pytest.mark.parametrize("name", ["Ana Anić", "Đorđe O'Brien", "王小明", "Ana.Marija", "100% Ana_1", "🙂"])

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.adapters.pkl_file import LeftOut, read_pkl
-from app.adapters.pkl_naming import pkl_names
-from app.adapters.pkl_writer import write_npz, write_pkl
+from app.adapters.pkl.naming import pkl_names
+from app.adapters.pkl.reader import LeftOut, read_pkl
+from app.adapters.pkl.writer import write_npz, write_pkl
 from app.domain import EmbeddingSpec, FaceBox, GalleryFace
 from app.errors import SpecMismatch, StoreUnavailable, UnsafePickle
 

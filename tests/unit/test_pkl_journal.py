@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.adapters.pkl_journal import JournalReader, PklJournal
+from app.adapters.pkl.journal import JournalReader, PklJournal
 from app.domain import FaceBox, GalleryFace
 from app.errors import StoreUnavailable
 from app.gallery_change import FileMove, GalleryChange
@@ -169,7 +169,7 @@ def test_a_change_that_cannot_be_written_whole_is_not_written_at_all(
     def fail(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr("app.adapters.pkl_journal._add_entry", fail)
+    monkeypatch.setattr("app.adapters.pkl.journal._add_entry", fail)
     with pytest.raises(StoreUnavailable):
         journal.stage(change(face("Bojan")))
     assert (people(journal), journal.unsettled()) == (["Ana"], [])

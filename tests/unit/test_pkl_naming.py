@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.pkl_naming import pkl_names, pkl_path, recorded_spec, require_recorded_spec
+from app.adapters.pkl.naming import pkl_names, pkl_path, recorded_spec, require_recorded_spec
 from app.domain import EmbeddingSpec
 from app.errors import SpecMismatch
 

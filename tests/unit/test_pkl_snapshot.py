@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from app.adapters import pkl_compile
-from app.adapters.pkl_naming import pkl_names
-from app.adapters.pkl_snapshot import PklSnapshots
-from app.adapters.pkl_writer import write_pkl
+from app.adapters.pkl import compile as pkl_compile
+from app.adapters.pkl.naming import pkl_names
+from app.adapters.pkl.snapshots import PklSnapshots
+from app.adapters.pkl.writer import write_pkl
 from app.domain import EmbeddingSpec, FaceBox, GalleryFace
 from app.errors import SpecMismatch, StartupError, StoreUnavailable, UnknownDomain
 

@@ -10,9 +10,9 @@ import pytest
 
 from app.domain import FaceBox, GalleryFace
 from app.errors import Conflict
-from app.services.binary_copy import sent_vector, vector_of
-from app.services.reconciliation import Difference, as_in_pkl, compare
-from app.services.stored_faces import FaceKey
+from app.services.transfer.binary_copy import sent_vector, vector_of
+from app.services.transfer.reconciliation import Difference, as_in_pkl, compare
+from app.services.transfer.stored_faces import FaceKey
 
 ANA = GalleryFace("Ana", "Ana/1.jpg", FaceBox(1, 2, 3, 4), np.linspace(0.1, 1.7, 8))
 

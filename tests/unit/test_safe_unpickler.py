@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.adapters.safe_unpickler import NumberArray, load_plain
+from app.adapters.pkl.safe_unpickler import NumberArray, load_plain
 from app.errors import StoreUnavailable, UnsafePickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -100,7 +100,7 @@ def test_a_name_made_to_forge_log_lines_is_shown_escaped_and_short() -> None:
         ("numpy.core.multiarray", "fromfile"),
         ("_codecs", "lookup"),
         ("_codecs", "encode.__self__"),
-        ("app.adapters.safe_unpickler", "load_plain"),
+        ("app.adapters.pkl.safe_unpickler", "load_plain"),
         ("builtins", "getattr"),
         ("operator", "attrgetter"),
         ("functools", "partial"),

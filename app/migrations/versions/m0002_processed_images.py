@@ -1,4 +1,4 @@
-"""processed images: what became of each gallery image, so that a bulk load resumes exactly."""
+"""processed images"""
 
 from alembic import op
 

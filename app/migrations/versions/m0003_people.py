@@ -1,4 +1,4 @@
-"""people: changes of persons, merges that can be undone, the audit log and deletion receipts."""
+"""people"""
 
 from alembic import op
 

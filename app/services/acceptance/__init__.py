@@ -1,0 +1,1 @@
+"""The checks of an operator's acceptance test of a live database."""

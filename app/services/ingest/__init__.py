@@ -1,0 +1,1 @@
+"""Bulk loads: image folders straight into Postgres."""

@@ -1,0 +1,1 @@
+"""Persons, added, changed and removed in both galleries at once."""
