@@ -39,6 +39,7 @@ _SETTINGS = {
     "shared_buffers": "512MB",  # scans of a table above a quarter of it bypass it, and take 1.4 times as long
     "maintenance_work_mem": "256MB",  # the HNSW graph of 30,000 x 512 is built in memory
     "dynamic_shared_memory_type": "mmap",  # a parallel index build does not fit the 64 MB /dev/shm of a container
+    "max_wal_size": "4GB",  # a bulk load writes several of them; each checkpoint in between writes its pages anew
     "log_checkpoints": "off",
     # A failing statement would be logged with its values: names of persons and face vectors.
     "log_min_error_statement": "panic",
