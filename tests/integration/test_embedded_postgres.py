@@ -115,6 +115,15 @@ def test_the_last_user_to_leave_ends_it(make_server: MakeServer) -> None:
     assert not answers(second)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another account")
+def test_it_ends_in_a_folder_that_was_closed_to_its_account_meanwhile(make_server: MakeServer, pgdata: Path) -> None:
+    server = make_server()
+    server.start()
+    pgdata.parent.chmod(0o700)
+    server.stop()
+    assert not (pgdata / "postmaster.pid").exists()
+
+
 def test_a_forked_child_does_not_end_it(make_server: MakeServer) -> None:
     server = make_server()
     server.start()

@@ -51,7 +51,8 @@ def run(account: Account | None, pgdata: Path, program: str, *arguments: str) ->
     path = binaries() / program
     identity: dict[str, Any] = {}
     if account:
-        open_passage(path, account)
+        for place in (path, pgdata):  # each time: a folder that was opened for a start may be closed again by a stop
+            open_passage(place, account)
         identity = {"user": account.uid, "group": account.gid, "extra_groups": ()}
     streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
     environment = {"LC_ALL": "C", "PATH": os.defpath}

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from app.adapters.embedded_postgres import programs
-from app.adapters.embedded_postgres.account import Account, account_for, open_passage
+from app.adapters.embedded_postgres.account import Account, account_for
 from app.adapters.embedded_postgres.postmaster import PID_FILE, Postmaster
 from app.errors import StartupError, StoreUnavailable
 
@@ -146,15 +146,12 @@ class EmbeddedPostgres:
         fresh.mkdir(mode=0o700)
         if account:
             os.chown(fresh, account.uid, account.gid)
-            open_passage(fresh, account)
         settings = [f"--set={name}={value}" for name, value in _SETTINGS.items()]
         programs.run(account, fresh, "initdb", "-D", str(fresh), *_INITDB_OPTIONS, *settings)
         fresh.rename(self.pgdata)
 
     def _launch(self, account: Account | None) -> None:
         programs.require_version(self.pgdata)
-        if account:
-            open_passage(self.pgdata, account)
         folder = shlex.quote(f'"{_socket_folder(self.pgdata, account)}"')
         options = f"-p {_PORT} -c listen_addresses= -c unix_socket_directories={folder}"
         began = time.monotonic()
