@@ -13,6 +13,7 @@ import pytest
 from app.adapters.embedded_postgres import EmbeddedPostgres
 from app.adapters.migrator import migrate
 from app.adapters.postgres import Database
+from tests.integration.gallery_host import GalleryHost, set_environment
 
 TEMPLATE = "migrated_template"
 
@@ -81,3 +82,16 @@ def _create(server: EmbeddedPostgres, name: str, template: str, pool_size: int =
     connection.cursor().execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     connection.close()
     return Database(lambda: server.url.replace("@/postgres?", f"@/{name}?"), pool_size)
+
+
+@pytest.fixture
+def host(
+    tmp_path: Path,
+    migrated_database: Database,
+    postgres: EmbeddedPostgres,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> GalleryHost:
+    """A storage folder and a database, for commands that are called as an operator calls them."""
+    set_environment(tmp_path, migrated_database, postgres, monkeypatch)
+    return GalleryHost(tmp_path, migrated_database, capsys)

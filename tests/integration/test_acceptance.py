@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,18 +14,6 @@ from tests.integration.gallery_host import GalleryHost, set_environment
 
 LINES = {"connection", "extension", "migrations", "spec", "orphans", "duplicates", "vectors", "dimensions", "persons"}
 OF_DOMAIN = {"counts", "index", "plan", "recall", "time"}
-
-
-@pytest.fixture
-def host(
-    tmp_path: Path,
-    migrated_database: Database,
-    postgres: EmbeddedPostgres,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> GalleryHost:
-    set_environment(tmp_path, migrated_database, postgres, monkeypatch)
-    return GalleryHost(tmp_path, migrated_database, capsys)
 
 
 @pytest.fixture

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from app.adapters.embedded_postgres import EmbeddedPostgres
-from app.adapters.postgres import Database
 from app.domain import GalleryFace
 from app.errors import StoreUnavailable
 from app.services.transfer.bulk_load import BulkLoader
@@ -19,21 +16,9 @@ from app.services.transfer.gallery_lint import all_faces
 from app.services.transfer.pkl_import import import_faces
 from scripts.migrate_pkl_to_postgres_standalone import main
 from tests.integration.galleries import make_up
-from tests.integration.gallery_host import GalleryHost, set_environment
+from tests.integration.gallery_host import GalleryHost
 
 DOMAIN = "serbia"
-
-
-@pytest.fixture
-def host(
-    tmp_path: Path,
-    migrated_database: Database,
-    postgres: EmbeddedPostgres,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> GalleryHost:
-    set_environment(tmp_path, migrated_database, postgres, monkeypatch)
-    return GalleryHost(tmp_path, migrated_database, capsys)
 
 
 def faces(images: int = 12, persons: int = 10) -> list[GalleryFace]:

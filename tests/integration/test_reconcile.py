@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
-
-from app.adapters.embedded_postgres import EmbeddedPostgres
-from app.adapters.postgres import Database
 from app.domain import GalleryFace
 from scripts.reconcile_galleries import main
 from tests.integration.galleries import make_up
-from tests.integration.gallery_host import GalleryHost, set_environment
+from tests.integration.gallery_host import GalleryHost
 
 DOMAIN = "serbia"
 FACES = list(make_up([3] * 20).faces)
-
-
-@pytest.fixture
-def host(
-    tmp_path: Path,
-    migrated_database: Database,
-    postgres: EmbeddedPostgres,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> GalleryHost:
-    set_environment(tmp_path, migrated_database, postgres, monkeypatch)
-    return GalleryHost(tmp_path, migrated_database, capsys)
 
 
 def add(host: GalleryHost, faces: list[GalleryFace]) -> None:

@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.adapters.embedded_postgres import EmbeddedPostgres
 from app.adapters.pkl.naming import pkl_names
-from app.adapters.postgres import Database
 from app.domain import FaceMatches
 from app.services.gallery import Gallery
 from scripts import demo_faces, migrate_pkl_to_postgres_standalone, reconcile_galleries
-from tests.integration.gallery_host import GalleryHost, set_environment
+from tests.integration.gallery_host import GalleryHost
 
 pytestmark = pytest.mark.slow
 
@@ -29,20 +27,14 @@ YARDSTICK = Path(__file__).with_name("deepface_find_yardstick.py")
 
 
 @pytest.fixture
-def host(
-    tmp_path: Path,
-    migrated_database: Database,
-    postgres: EmbeddedPostgres,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> GalleryHost:
-    set_environment(tmp_path, migrated_database, postgres, monkeypatch)
+def host(host: GalleryHost, tmp_path: Path) -> GalleryHost:
+    """With demo faces in its gallery, and probes beside it."""
     demo_faces.write_gallery(tmp_path / "galleries" / DOMAIN, PERSONS)
     (tmp_path / "probes").mkdir()
     for number in range(3):
         (tmp_path / "probes" / f"{number}.jpg").write_bytes(demo_faces.known_probe(number)[0])
     (tmp_path / "probes" / "stranger.jpg").write_bytes(demo_faces.unknown_probe())
-    return GalleryHost(tmp_path, migrated_database, capsys)
+    return host
 
 
 def ask_deepface(folder: Path) -> dict[str, Any]:
