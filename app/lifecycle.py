@@ -30,6 +30,8 @@ def check_start(container: Container) -> None:
         container.pkl_snapshots.check_all()
         if not container.pkl_snapshots.domains():
             log.warning("pkl.no_gallery", folder=str(container.settings.galleries))
+    if mode is Mode.DUAL:
+        _warn_of_unequal_thresholds(container)
     if container.uses_embedded_postgres:
         _start_embedded(container)
     if container.settings.vector_db_enabled:
@@ -48,6 +50,17 @@ def warm(container: Container) -> None:
     if container.settings.vector_db_enabled:
         _attempt("pgvector.not_warmed", container.pgvector_recognition.domains)
     log.info("worker ready", mode=str(container.settings.mode))
+
+
+def _warn_of_unequal_thresholds(container: Container) -> None:
+    pkl, pgvector = container.pkl_policy.threshold, container.pgvector_policy.threshold
+    if pkl != pgvector:
+        log.warning(
+            "DUAL-MODE compares galleries of unequal thresholds: unset VECTOR_DB_SIMILARITY_THRESHOLD, or every face "
+            "between the two is a discrepancy",
+            pkl_distance=pkl,
+            pgvector_distance=pgvector,
+        )
 
 
 def _start_embedded(container: Container) -> None:
