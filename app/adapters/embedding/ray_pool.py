@@ -169,4 +169,8 @@ def _require_open(address: str) -> None:
 
 
 def _unavailable() -> StoreUnavailable:
-    return StoreUnavailable("No Ray cluster answers at that address.", code="ray_unavailable")
+    return StoreUnavailable(
+        "No Ray cluster answers at that address, or it refuses this host: where it asks for a token, as Ray does by "
+        "default, set RAY_AUTH_MODE=token and put the cluster's token where Ray looks for it.",
+        code="ray_unavailable",
+    )
