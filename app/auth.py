@@ -55,10 +55,11 @@ class Token:
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and datetime.fromisoformat(self.expires_at) <= now
 
-    def require(self, role: Role) -> None:
-        """:raises Forbidden: the token lacks the role."""
-        if role not in self.roles and Role.ADMIN not in self.roles:
-            raise Forbidden(f"This token lacks the role '{role}'.", code="role_missing")
+    def require(self, *roles: Role) -> None:
+        """:raises Forbidden: the token has none of these roles."""
+        if not {*roles, Role.ADMIN} & set(self.roles):
+            wanted = " or ".join(f"'{role}'" for role in roles)
+            raise Forbidden(f"This token lacks the role {wanted}.", code="role_missing")
 
     def domain(self, requested: str | None) -> str:
         """The domain a request is about: the token's only one, or the one the request names.

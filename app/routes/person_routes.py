@@ -1,4 +1,4 @@
-"""Persons of a domain over HTTP: listed with the role `view`, changed with the role `enrol`."""
+"""Persons of a domain over HTTP: listed with the role `view` or `enrol`, changed with the role `enrol`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Answer = dict[str, Any]
 @blueprint.get("/persons")
 def list_persons() -> Answer:
     """Persons by name; query: `search`, `limit` (1 to 200, 50 by default), `offset`."""
-    domain = _domain(_token(Role.VIEW))
+    domain = _domain(_token(Role.VIEW, Role.ENROL))
     limit, offset = _number("limit", 50, MAX_PAGE), _number("offset", 0, None)
     return _success(_people().page(domain, PersonQuery(request.args.get("search") or None, max(1, limit), offset)))
 
@@ -31,7 +31,7 @@ def list_persons() -> Answer:
 @blueprint.get("/persons/<int:person_id>")
 def show_person(person_id: int) -> Answer:
     """A person with their photos."""
-    return _success(_people().show(_domain(_token(Role.VIEW)), person_id))
+    return _success(_people().show(_domain(_token(Role.VIEW, Role.ENROL)), person_id))
 
 
 @blueprint.post("/persons")
@@ -94,9 +94,9 @@ def _success(document: Answer) -> Answer:
     return {"status": "success"} | document
 
 
-def _token(role: Role) -> Token:
+def _token(*roles: Role) -> Token:
     token = current_token()
-    token.require(role)
+    token.require(*roles)
     return token
 
 

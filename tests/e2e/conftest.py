@@ -84,7 +84,7 @@ def _tokens(container: Container) -> dict[str, str]:
         "several": create("newsroom", ["demo", "serbia"], recognise, None),
         "other": create("elsewhere", ["serbia"], recognise, None),
         "all": create("operator", ["*"], [Role.ADMIN], None),
-        "enrol": create("enrolment", ["demo"], [Role.ENROL, Role.VIEW], None),
+        "enrol": create("enrolment", ["demo"], [Role.ENROL], None),
         "viewer": create("viewer", ["demo"], [Role.VIEW], None),
         "expired": create("former", ["demo"], recognise, datetime.now(UTC) - timedelta(seconds=1)),
         "wrong": "this-is-no-token-of-ours",

@@ -83,6 +83,13 @@ def test_roles_are_held_and_admin_includes_them_all(store: TokenStore) -> None:
     store.authenticate(store.create("boss", ["*"], [Role.ADMIN], None)).require(Role.ENROL)
 
 
+def test_any_one_of_several_roles_is_enough(store: TokenStore) -> None:
+    token = store.authenticate(store.create("registry", ["serbia"], [Role.ENROL], None))
+    token.require(Role.VIEW, Role.ENROL)
+    with pytest.raises(Forbidden, match="'view' or 'recognise'"):
+        token.require(Role.VIEW, Role.RECOGNISE)
+
+
 def test_another_process_revokes_and_the_next_request_is_refused(store: TokenStore, tmp_path: Path) -> None:
     secret = create(store)
     token = store.authenticate(secret)
