@@ -16,7 +16,7 @@ from app import bootstrap_people
 from app.auth import TokenStore
 from app.controllers.recognition_controller import PhotoLimits, RecognitionController
 from app.domain import GalleryFace, Mode
-from app.errors import AppError, StoreUnavailable
+from app.errors import AppError, DatabaseUnconfigured
 from app.images import ImageLimits
 from app.services.matching import MatchPolicy
 from config import Settings
@@ -176,10 +176,7 @@ class Container:
             return self.settings.database_url.get_secret_value()
         if self.uses_embedded_postgres:
             return self.embedded_postgres.url
-        raise StoreUnavailable(
-            "No database is configured: set DATABASE_URL, or VECTOR_DB_ENABLED=true for the embedded one.",
-            code="database_unconfigured",
-        )
+        raise DatabaseUnconfigured
 
     @cached_property
     def database(self) -> Database:

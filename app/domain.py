@@ -18,6 +18,7 @@ FloatArray = NDArray[np.float64] | NDArray[np.float32]
 ImageBgr = NDArray[np.uint8]
 
 TOP_PERSONS = 5  # the contract's top-5: the five best distinct persons
+HNSW_MAX_DIMENSIONS = 2000  # of pgvector's index over the type `vector` (its README, "HNSW")
 DISTANCE_DECIMALS = 6  # DeepFace rounds every distance so; so do both galleries
 
 _DOMAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")

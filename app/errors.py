@@ -92,6 +92,15 @@ class StoreUnavailable(AppError):
     code, status = "store_unavailable", 503
 
 
+class DatabaseUnconfigured(StoreUnavailable):
+    """What was asked for needs a database, and none is configured."""
+
+    code = "database_unconfigured"
+
+    def __init__(self) -> None:
+        super().__init__("No database is configured: set DATABASE_URL, or VECTOR_DB_ENABLED=true for the embedded one.")
+
+
 class StoreTimeout(StoreUnavailable):
     """A store did not answer within its time limit."""
 

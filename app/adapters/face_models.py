@@ -13,12 +13,10 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Literal, TypeVar
 
+from app.domain import HNSW_MAX_DIMENSIONS
 from app.errors import StartupError
 
 Engine = Literal["onnx", "tensorflow"]
-
-# pgvector's limit for an HNSW index over the type `vector` (its README, "HNSW").
-HNSW_MAX_DIMENSIONS = 2000
 
 # Under which name `pip` knows a package, where that is not the name it is imported by.
 _DISTRIBUTIONS = {

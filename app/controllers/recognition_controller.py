@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from app.domain import Face, ImageBgr, Mode, RecognizedFace
-from app.errors import NoFace, StoreUnavailable, UnknownDomain
+from app.errors import DatabaseUnconfigured, NoFace, StoreUnavailable, UnknownDomain
 from app.images import ImageLimits, decode_image
 
 if TYPE_CHECKING:
@@ -119,10 +119,7 @@ class RecognitionController:
 
     def _database_gallery(self) -> PgVectorRecognitionService:
         if self._pgvector is None:
-            raise StoreUnavailable(
-                "No database is configured: set DATABASE_URL, or VECTOR_DB_ENABLED=true for the embedded one.",
-                code="database_unconfigured",
-            )
+            raise DatabaseUnconfigured
         return self._pgvector
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from app.domain import DISTANCE_DECIMALS, TOP_PERSONS
 from app.services import vector_db_sql as sql
+from app.services.stored_values import vector_of
 
 if TYPE_CHECKING:
     from app.adapters.postgres import Cursor
@@ -133,9 +134,4 @@ def _closest(seen: Mapping[int, float], limit: float, target: Target) -> list[in
 
 def _nearest(cursor: Cursor, scope: str, parameters: Mapping[str, Any]) -> list[StoredFace]:
     cursor.execute(sql.NEAREST.format(scope=scope), parameters)
-    return [StoredFace(name, image, _from_binary(embedding)) for name, image, embedding in cursor.fetchall()]
-
-
-def _from_binary(sent: memoryview) -> NDArray[np.float32]:
-    """What `vector_send` gives: two 16-bit integers (the dimensions, and 0), then the numbers, all big-endian."""
-    return np.frombuffer(sent, dtype=">f4", offset=4).astype(np.float32)
+    return [StoredFace(name, image, vector_of(embedding)) for name, image, embedding in cursor.fetchall()]

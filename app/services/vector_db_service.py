@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,15 +12,14 @@ import structlog
 from numpy.typing import NDArray
 
 from app.domain import EmbeddingSpec, GalleryFace, check_domain_name
-from app.errors import SpecMismatch, StartupError
+from app.errors import SpecMismatch
 from app.services import vector_db_sql as sql
 from app.services.gallery_holdings import Holding, Holdings, index_name
 from app.services.person_search import StoredFace, Target, nearest_by_index, nearest_exactly
+from app.services.stored_values import is_storable_text, register_spec
 
 if TYPE_CHECKING:
     from app.adapters.postgres import Cursor, Database
-
-MAX_INDEXED_DIMENSIONS = 2000  # of pgvector's HNSW index over `vector`
 
 _FRESH_S = 5.0  # a domain that a script adds is found so soon
 _QUICK_S = 5.0  # limit of the small questions that no request's own limit covers
@@ -119,7 +117,7 @@ class VectorDbService:
         self._require_dimensions(np.shape(face.embedding)[-1] for face in given)
         rows = list({(face.image, face.box): face for face in given if _is_storable(face)}.values())
         with self._database.transaction(timeout_s) as cursor:
-            spec_id = self._register_spec(cursor)
+            spec_id = register_spec(cursor, self._spec)
             cursor.execute(sql.ADD_PERSONS, {"domain": domain, "names": sorted({face.person for face in rows})})
             written = [
                 is_new
@@ -139,7 +137,11 @@ class VectorDbService:
         """
         name = index_name(check_domain_name(domain), self._spec.key)
         with self._database.transaction(timeout_s) as cursor:
-            scope = {"domain": domain, "spec_id": self._register_spec(cursor), "dimensions": self._spec.dimensions}
+            scope = {
+                "domain": domain,
+                "spec_id": register_spec(cursor, self._spec),
+                "dimensions": self._spec.dimensions,
+            }
             cursor.execute(sql.CREATE_INDEX.format(name=name), scope | _HNSW)
             cursor.execute(sql.ANALYZE)
         self._held = None
@@ -194,19 +196,6 @@ class VectorDbService:
         self._held = asked_at, holdings
         return holdings
 
-    def _register_spec(self, cursor: Cursor) -> int:
-        spec = self._spec
-        if spec.dimensions > MAX_INDEXED_DIMENSIONS:
-            raise StartupError(
-                f"{spec.model} makes {spec.dimensions} numbers per face, and pgvector indexes at most "
-                f"{MAX_INDEXED_DIMENSIONS}: choose another FACE_MODEL, or VECTOR_DB_ENABLED=false."
-            )
-        document = json.dumps(spec.to_document())
-        cursor.execute(sql.REGISTER_SPEC, {"key": spec.key, "document": document, "dimensions": spec.dimensions})
-        cursor.execute(sql.SPEC_ID, {"key": spec.key})
-        ((spec_id,),) = cursor.fetchall()
-        return int(spec_id)
-
     def _require_dimensions(self, lengths: Iterable[int]) -> None:
         wrong = next((length for length in lengths if length != self._spec.dimensions), None)
         if wrong is not None:
@@ -245,17 +234,7 @@ def _is_storable(face: GalleryFace) -> bool:
     """Whether Postgres can hold the texts, and float32 the length of the vector: without one there is no angle."""
     with np.errstate(over="ignore"):
         squared_length = float(np.sum(np.square(face.embedding, dtype=np.float32), dtype=np.float32))
-    texts = face.person + face.image
-    return bool(np.isfinite(squared_length)) and squared_length > 0 and "\0" not in texts and _is_unicode(texts)
-
-
-def _is_unicode(text: str) -> bool:
-    """False for what Python makes of a file name that is not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return bool(np.isfinite(squared_length)) and squared_length > 0 and is_storable_text(face.person + face.image)
 
 
 def _direction(probe: NDArray[np.float64]) -> NDArray[np.float64] | None:

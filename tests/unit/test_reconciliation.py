@@ -10,7 +10,8 @@ import pytest
 
 from app.domain import FaceBox, GalleryFace
 from app.errors import Conflict
-from app.services.transfer.binary_copy import sent_vector, vector_of
+from app.services.stored_values import vector_of
+from app.services.transfer.binary_copy import sent_vector
 from app.services.transfer.reconciliation import Difference, as_in_pkl, compare
 from app.services.transfer.stored_faces import FaceKey
 

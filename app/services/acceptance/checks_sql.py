@@ -66,5 +66,3 @@ WHERE id IN (
     ORDER BY random() LIMIT %(probes)s
 )
 """
-
-SPEC_ID = "SELECT id FROM embedding_specs WHERE key = %(key)s"

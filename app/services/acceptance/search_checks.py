@@ -17,8 +17,8 @@ from app.services.acceptance import checks_sql as sql
 from app.services.acceptance.database_checks import Check, check
 from app.services.gallery_holdings import index_name
 from app.services.person_search import Target
+from app.services.stored_values import vector_of
 from app.services.transfer.answer_proof import compare_galleries
-from app.services.transfer.binary_copy import vector_of
 
 if TYPE_CHECKING:
     from app.adapters.postgres import Database
@@ -118,7 +118,7 @@ class SearchChecks:
 
     def _explained(self, domain: str, probe: NDArray[np.float64]) -> str:
         with self._database.transaction(_TIMEOUT_S, read_only=True) as cursor:
-            cursor.execute(sql.SPEC_ID, {"key": self._spec.key})
+            cursor.execute(vector_db_sql.SPEC_ID, {"key": self._spec.key})
             ((spec_id,),) = cursor.fetchall()
             cursor.execute(vector_db_sql.SEARCH_SETTINGS, {"ef_search": self._searched.ef_search})
             target = Target(domain, spec_id, probe / np.linalg.norm(probe), _EVERYBODY)

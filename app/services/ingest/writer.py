@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -13,7 +12,7 @@ from app.services.ingest import sql
 from app.services.ingest.catalogue import Duplicate, ImageRecord, Refresh, Relocate, Step, Store
 from app.services.ingest.embedding import FacePolicy, ImageOutcome
 from app.services.ingest.images import FoundImage
-from app.services.vector_db_sql import REGISTER_SPEC, SPEC_ID
+from app.services.stored_values import register_spec
 
 if TYPE_CHECKING:
     from app.adapters.postgres import CopyCursor, Database
@@ -72,7 +71,8 @@ class IngestWriter:
         self._flushed_at = time.monotonic()
 
     def _write(self, cursor: CopyCursor, steps: Sequence[Step]) -> None:
-        scope = {"spec_id": self._spec_id(cursor), "domain": self._domain}
+        # Here too: a batch of nothing but failures comes without a face that would register the spec.
+        scope = {"spec_id": register_spec(cursor, self._spec), "domain": self._domain}
         writers: dict[type[Step], Write] = {
             Store: self._store,
             Refresh: _refresh,
@@ -81,15 +81,6 @@ class IngestWriter:
         }
         for kind, alike in groupby(steps, type):
             writers[kind](cursor, scope, list(alike))
-
-    def _spec_id(self, cursor: CopyCursor) -> int:
-        """Registers the spec: a batch of nothing but failures comes without a face that would do so."""
-        spec = self._spec
-        values = {"key": spec.key, "document": json.dumps(spec.to_document()), "dimensions": spec.dimensions}
-        cursor.execute(REGISTER_SPEC, values)
-        cursor.execute(SPEC_ID, values)
-        ((spec_id,),) = cursor.fetchall()
-        return int(spec_id)
 
     def _store(self, cursor: CopyCursor, scope: dict[str, Any], steps: Sequence[Store]) -> None:
         faces = [face for step in steps for face in step.faces]

@@ -10,7 +10,6 @@ import numpy as np
 
 from app.domain import EmbeddingSpec, FaceBox
 from app.errors import Conflict, NotFound
-from app.services import vector_db_sql
 from app.services.people import person_sql as sql
 from app.services.people.person_records import (
     EnrolledFace,
@@ -20,6 +19,7 @@ from app.services.people.person_records import (
     PersonQuery,
     Scope,
 )
+from app.services.stored_values import register_spec
 
 if TYPE_CHECKING:
     from app.adapters.postgres import Cursor
@@ -100,13 +100,7 @@ class PersonStore:
 
     def add_faces(self, cursor: Cursor, domain: str, person: Person, photos: Sequence[EnrolmentPhoto]) -> None:
         """Enrol the photos' faces."""
-        spec = self._spec
-        document = json.dumps(spec.to_document())
-        cursor.execute(
-            vector_db_sql.REGISTER_SPEC, {"key": spec.key, "document": document, "dimensions": spec.dimensions}
-        )
-        cursor.execute(vector_db_sql.SPEC_ID, {"key": spec.key})
-        ((spec_id,),) = cursor.fetchall()
+        spec_id = register_spec(cursor, self._spec)
         for photo in photos:
             cursor.execute(sql.ADD_FACE, _face_columns(person, photo) | {"domain": domain, "spec_id": spec_id})
 

@@ -88,8 +88,3 @@ def _vectors(embeddings: NDArray[np.float32]) -> NDArray[np.void]:
 def sent_vector(vector: NDArray[np.float32]) -> bytes:
     """What pgvector's `vector_send` gives for a (D,) vector."""
     return _vectors(vector[np.newaxis]).tobytes()
-
-
-def vector_of(sent: memoryview) -> NDArray[np.float32]:
-    """The inverse of `sent_vector`."""
-    return np.frombuffer(sent, dtype=">f4", offset=4).astype(np.float32)

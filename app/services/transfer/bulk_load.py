@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -13,11 +12,12 @@ import structlog
 from numpy.typing import NDArray
 
 from app.domain import EmbeddingSpec, GalleryFace, check_domain_name
-from app.errors import SpecMismatch, StartupError
+from app.errors import SpecMismatch
+from app.services.stored_values import is_storable_text, register_spec
 from app.services.transfer import bulk_load_sql as sql
 from app.services.transfer.binary_copy import Scope, binary_rows
-from app.services.vector_db_service import MAX_INDEXED_DIMENSIONS, AddReport
-from app.services.vector_db_sql import ADD_PERSONS, REGISTER_SPEC, SPEC_ID
+from app.services.vector_db_service import AddReport
+from app.services.vector_db_sql import ADD_PERSONS
 
 if TYPE_CHECKING:
     from app.adapters.postgres import CopyCursor, Database
@@ -74,7 +74,9 @@ class BulkLoader:
         with np.errstate(over="ignore"):
             squared_lengths = np.sum(np.square(embeddings), axis=1)
         has_length = np.isfinite(squared_lengths) & (squared_lengths > 0)
-        last = {(f.image, f.box): n for n, f in enumerate(given) if has_length[n] and _is_text(f.person + f.image)}
+        last = {
+            (f.image, f.box): n for n, f in enumerate(given) if has_length[n] and is_storable_text(f.person + f.image)
+        }
         return [given[n] for n in last.values()], embeddings[list(last.values())]
 
     def _matrix(self, faces: Sequence[GalleryFace]) -> NDArray[np.float32]:
@@ -89,24 +91,11 @@ class BulkLoader:
             return np.array([face.embedding for face in faces], dtype=np.float32).reshape(-1, dimensions)
 
     def _scope(self, cursor: CopyCursor, domain: str, persons: set[str]) -> Scope:
-        spec_id = self._register_spec(cursor)
+        spec_id = register_spec(cursor, self._spec)
         names = {"domain": domain, "names": sorted(persons)}
         cursor.execute(ADD_PERSONS, names)
         cursor.execute(sql.PERSON_IDS, names)
         return Scope(domain, spec_id, dict(cursor.fetchall()))
-
-    def _register_spec(self, cursor: CopyCursor) -> int:
-        spec = self._spec
-        if spec.dimensions > MAX_INDEXED_DIMENSIONS:
-            raise StartupError(
-                f"{spec.model} makes {spec.dimensions} numbers per face, and pgvector indexes at most "
-                f"{MAX_INDEXED_DIMENSIONS}: choose another FACE_MODEL."
-            )
-        document = json.dumps(spec.to_document())
-        cursor.execute(REGISTER_SPEC, {"key": spec.key, "document": document, "dimensions": spec.dimensions})
-        cursor.execute(SPEC_ID, {"key": spec.key})
-        ((spec_id,),) = cursor.fetchall()
-        return int(spec_id)
 
 
 def upsert(cursor: CopyCursor, stream: bytes) -> tuple[int, int]:
@@ -117,12 +106,3 @@ def upsert(cursor: CopyCursor, stream: bytes) -> tuple[int, int]:
     ((inserted, updated),) = cursor.fetchall()
     cursor.execute(sql.DROP_STAGING)
     return inserted, updated
-
-
-def _is_text(text: str) -> bool:
-    """Whether Postgres can hold it: no NUL, and no half characters, which Python makes of names that are not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text

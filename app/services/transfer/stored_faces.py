@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.domain import EmbeddingSpec, FaceBox, GalleryFace
+from app.services.stored_values import vector_of
 from app.services.transfer import stored_faces_sql as sql
-from app.services.transfer.binary_copy import vector_of
 
 if TYPE_CHECKING:
     from app.adapters.postgres import Database

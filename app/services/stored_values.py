@@ -1,0 +1,47 @@
+"""How specs, vectors and texts stand in the database: what every writer and reader of the galleries shares."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain import HNSW_MAX_DIMENSIONS, EmbeddingSpec
+from app.errors import StartupError
+from app.services import vector_db_sql as sql
+
+if TYPE_CHECKING:
+    from app.adapters.postgres import Cursor
+
+
+def register_spec(cursor: Cursor, spec: EmbeddingSpec) -> int:
+    """The spec's id in the database, which learns it where it is new.
+
+    :raises StartupError: pgvector cannot index so many dimensions.
+    """
+    if spec.dimensions > HNSW_MAX_DIMENSIONS:
+        raise StartupError(
+            f"{spec.model} makes {spec.dimensions} numbers per face, and pgvector indexes at most "
+            f"{HNSW_MAX_DIMENSIONS}: choose another FACE_MODEL, or VECTOR_DB_ENABLED=false."
+        )
+    document = json.dumps(spec.to_document())
+    cursor.execute(sql.REGISTER_SPEC, {"key": spec.key, "document": document, "dimensions": spec.dimensions})
+    cursor.execute(sql.SPEC_ID, {"key": spec.key})
+    ((spec_id,),) = cursor.fetchall()
+    return int(spec_id)
+
+
+def vector_of(sent: memoryview) -> NDArray[np.float32]:
+    """The vector in what `vector_send` gives: two 16-bit integers (the dimensions, and 0), then big-endian numbers."""
+    return np.frombuffer(sent, dtype=">f4", offset=4).astype(np.float32)
+
+
+def is_storable_text(text: str) -> bool:
+    """Whether Postgres can hold it: no NUL, and no half characters, which Python makes of names that are not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
