@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
@@ -19,6 +20,7 @@ ImageBgr = NDArray[np.uint8]
 
 TOP_PERSONS = 5  # the contract's top-5: the five best distinct persons
 HNSW_MAX_DIMENSIONS = 2000  # of pgvector's index over the type `vector` (its README, "HNSW")
+DEEPFACE_PIPELINE = "deepface"  # of every gallery that DeepFace made
 DISTANCE_DECIMALS = 6  # DeepFace rounds every distance so; so do both galleries
 
 _DOMAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -36,7 +38,7 @@ class Mode(StrEnum):
 class EmbeddingSpec:
     """Everything that shapes an embedding; vectors of different specs are never compared.
 
-    :param pipeline: the code path; `deepface` gives the numbers of `DeepFace.represent`.
+    :param pipeline: the code path, FACE_PIPELINE; `deepface` gives the numbers of `DeepFace.represent`.
     :param weights_sha256: hex digest of the recogniser's weights file.
     :param image_max_side: long side, in pixels, a photo is reduced to before detection; 0 for no limit.
     :param dimensions: length of the embedding vector.
@@ -51,7 +53,7 @@ class EmbeddingSpec:
     image_max_side: int
     dimensions: int
     colour_order: str = "bgr"
-    pipeline: str = "deepface"
+    pipeline: str = DEEPFACE_PIPELINE
 
     def to_document(self) -> dict[str, Any]:
         """A JSON-serialisable dict, one key per field."""
@@ -89,6 +91,26 @@ class EmbeddingSpec:
                 f"{where} was embedded with another spec ({'; '.join(differences)}). {what_to_do}",
                 details={"differences": differences},
             )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photo:
+    """A decoded photo, perhaps at a reduced scale.
+
+    :param pixels: (H, W, 3) uint8, BGR, upright.
+    :param width: of the upright original, in pixels, as `height`; boxes of faces are in these.
+    :param whole: the original's pixels, decoded anew where `pixels` are fewer.
+    """
+
+    pixels: ImageBgr
+    width: int
+    height: int
+    whole: Callable[[], ImageBgr]
+
+    @classmethod
+    def of(cls, image_bgr: ImageBgr) -> Photo:
+        """An array that is the original, as a video's frame is."""
+        return cls(image_bgr, image_bgr.shape[1], image_bgr.shape[0], lambda: image_bgr)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from io import BytesIO
 from typing import Any
 
@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.domain import ImageBgr
+from app.domain import ImageBgr, Photo
 from app.errors import BadRequest, TooLarge, UnsupportedImage
 
 SNIFFED_BYTES = 256  # of a file, enough to tell its format
 
 _STRIP_PIXELS = 1 << 20  # converted at a time, so that a photo is held once by Pillow and once by us, never thrice
+_JPEG_SCALES = (8, 4, 2)  # what libjpeg divides the sides by while it decodes, at a fraction of the time
 _ORIENTATION_TAG = 0x0112
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 
@@ -88,16 +89,18 @@ _STORED_VIEW: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """Which photos are decoded at all, by the size that their header states.
+    """Which photos are decoded at all, by the size that their header states, and how far.
 
     :param max_pixels: most pixels, width times height.
     :param min_side: fewest pixels on either side.
     :param max_aspect: largest ratio of the long side to the short one.
+    :param enough_side: `decode_photo` may leave out detail beyond so many pixels of the long side; 0: never.
     """
 
     max_pixels: int
     min_side: int = 16
     max_aspect: int = 50
+    enough_side: int = 0
 
 
 def is_image(head: bytes) -> bool:
@@ -109,7 +112,7 @@ def is_image(head: bytes) -> bool:
 
 
 def decode_image(data: bytes, limits: ImageLimits) -> ImageBgr:
-    """Decode a photo (JPEG, PNG, WebP, HEIC, AVIF, BMP, TIFF or a still GIF), recognised by its content.
+    """Decode a photo (JPEG, PNG, WebP, HEIC, AVIF, BMP, TIFF or a still GIF) at its full size, by its content.
 
     :param data: the file's bytes.
     :return: (H, W, 3) uint8, BGR, C-contiguous, upright by EXIF; transparency and colour profiles are ignored.
@@ -117,13 +120,15 @@ def decode_image(data: bytes, limits: ImageLimits) -> ImageBgr:
     :raises UnsupportedImage: `not_an_image`, `animated_image`, `unsupported_pixels`.
     :raises TooLarge: `image_too_large`, known from the header before any pixel is decoded.
     """
-    if not data:
-        raise BadRequest("The uploaded file is empty.", code="empty_file")
-    image_format = _sniff(data)
-    if image_format is None:
-        raise UnsupportedImage("The file is not an image this service reads; send a JPEG, PNG, WebP or HEIC photo.")
-    with _faults_translated(), _pillow_is_quiet():
-        return _decode(data, image_format, limits)
+    return _decoded(data, limits, enough_side=0).pixels
+
+
+def decode_photo(data: bytes, limits: ImageLimits) -> Photo:
+    """Decode a photo as `decode_image` does, a JPEG at the smallest scale that leaves it `limits.enough_side`.
+
+    The limits hold for the size that the header states, and the errors are those of `decode_image`.
+    """
+    return _decoded(data, limits, limits.enough_side)
 
 
 def image_extension(data: bytes) -> str:
@@ -131,7 +136,23 @@ def image_extension(data: bytes) -> str:
     return _EXTENSIONS.get(_sniff(data) or "", "")
 
 
-def _decode(data: bytes, image_format: str, limits: ImageLimits) -> ImageBgr:
+def _decoded(data: bytes, limits: ImageLimits, enough_side: int) -> Photo:
+    if not data:
+        raise BadRequest("The uploaded file is empty.", code="empty_file")
+    image_format = _sniff(data)
+    if image_format is None:
+        raise UnsupportedImage("The file is not an image this service reads; send a JPEG, PNG, WebP or HEIC photo.")
+    with _faults_translated(), _pillow_is_quiet():
+        pixels, original = _decode(data, image_format, limits, enough_side)
+    if original is None:
+        return Photo.of(pixels)
+    return Photo(pixels, *original, whole=partial(decode_image, data, limits))
+
+
+def _decode(
+    data: bytes, image_format: str, limits: ImageLimits, enough_side: int
+) -> tuple[ImageBgr, tuple[int, int] | None]:
+    """The upright pixels and, where they are fewer than the upright original's, its width and height."""
     if image_format == "HEIF":
         _register_heif()
     # Some plugins allocate the canvas while they open a file: Pillow's own guard has to stand before ours.
@@ -139,9 +160,22 @@ def _decode(data: bytes, image_format: str, limits: ImageLimits) -> ImageBgr:
     with Image.open(BytesIO(data), formats=(image_format,)) as image:
         _check_size(image.size, limits)
         _refuse_animation(image)
+        stated = image.size
+        reduced = _reduce_while_decoding(image, enough_side)
         image.load()
         _check_size(image.size, limits)  # HEIC and TIFF may state another size once they are decoded
-        return _upright_bgr(image)
+        pixels = _upright_bgr(image)
+        if not reduced:
+            return pixels, None
+        return pixels, (stated[::-1] if _orientation(image) in _SIDEWAYS else stated)
+
+
+def _reduce_while_decoding(image: Image.Image, enough_side: int) -> bool:
+    """Have libjpeg decode at the smallest scale that leaves the long side enough; whether there is one."""
+    width, height = image.size
+    scale = next((scale for scale in _JPEG_SCALES if enough_side and max(width, height) >= scale * enough_side), None)
+    # Other formats' plugins have a `draft` that does nothing.
+    return scale is not None and image.draft(None, (width // scale, height // scale)) is not None
 
 
 def _sniff(data: bytes) -> str | None:

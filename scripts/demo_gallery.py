@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.bootstrap import Container
 from app.domain import GalleryFace
-from app.images import decode_image
+from app.images import decode_photo
 from app.person_names import person_name
 from scripts import demo_faces
 
@@ -33,5 +33,5 @@ def _is_filled(container: Container, domain: str, images: int) -> bool:
 
 def _enrol(container: Container, domain: str, image: str) -> GalleryFace:
     photo = (container.settings.galleries / domain / image).read_bytes()
-    face = container.engine.embed_faces(decode_image(photo, container.photo_limits.image))[0]
+    face = container.engine.embed_faces(decode_photo(photo, container.photo_limits.image))[0]
     return GalleryFace(person_name(image), image, face.box, face.embedding)

@@ -31,6 +31,7 @@ READY_WITHIN_S = 120
 CHOICES: dict[str, Any] = {
     "face_model": "Dlib",
     "face_detector": "dlib",
+    "face_pipeline": "fast",
     "vector_db_enabled": True,
     "vector_db_dual_mode": True,
 }

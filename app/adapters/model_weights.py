@@ -18,7 +18,8 @@ from tempfile import TemporaryDirectory
 
 import structlog
 
-from app.adapters.deepface_engine import Task, download_weights, weights_sources
+from app.adapters.deepface_library import Task
+from app.adapters.deepface_weights import download_weights, weights_sources
 from app.adapters.face_models import Engine, detector_facts, model_facts, require_packages
 from app.atomic_file import locked, write_atomically
 from app.errors import StartupError

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.domain import Face, ImageBgr, check_domain_name
+from app.domain import Face, Photo, check_domain_name
 from app.errors import AppError
-from app.images import ImageLimits, decode_image, image_extension
+from app.images import ImageLimits, decode_photo, image_extension
 from app.services.people.enrolment_quality import QualityLimits, dominant_face, require_quality
 from app.services.people.person_deletion import PersonDeletion
 from app.services.people.person_merging import PersonMerging
@@ -17,7 +17,7 @@ from app.services.people.person_records import EnrolmentPhoto, Person, PersonQue
 from app.services.people.person_service import PersonService
 
 Document = dict[str, Any]
-EmbedFaces = Callable[[ImageBgr], Sequence[Face]]  # all faces of a photo, largest first
+EmbedFaces = Callable[[Photo], Sequence[Face]]  # all faces of a photo, largest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +104,10 @@ class PersonController:
 
     def _photo(self, number: int, content: bytes, force: bool) -> EnrolmentPhoto:
         try:
-            image = decode_image(content, self._gate.image)
-            face = dominant_face(self._embed_faces(image), self._gate.quality.dominance)
+            photo = decode_photo(content, self._gate.image)
+            face = dominant_face(self._embed_faces(photo), self._gate.quality.dominance)
             if not force:
-                require_quality(image, face.box, self._gate.quality)
+                require_quality(photo.whole(), face.box, self._gate.quality)
         except AppError as error:
             error.details = {"photo": number} | error.details
             raise

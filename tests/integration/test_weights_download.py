@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters import model_weights
-from app.adapters.deepface_engine import download_weights
+from app.adapters.deepface_weights import download_weights
 from app.adapters.model_weights import WeightsRequest, ensure_weights
 from app.errors import StartupError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from deepface.models.facial_recognition.onnx.ArcFace import WEIGHTS_URL
 
-from app.adapters.deepface_engine import weights_sources
+from app.adapters.deepface_weights import weights_sources
 from app.adapters.face_models import DETECTORS, MODELS, Engine
 from app.adapters.model_weights import WeightsReport, WeightsRequest, ensure_weights
 from app.errors import StartupError

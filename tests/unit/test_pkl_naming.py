@@ -31,6 +31,7 @@ def test_the_names_are_those_deepface_gives() -> None:
 
 def test_a_name_tells_what_its_generation_records() -> None:
     everything = {
+        "pipeline": "deepface",
         "model": "vggface",
         "detector": "retinaface",
         "align": False,
@@ -38,9 +39,13 @@ def test_a_name_tells_what_its_generation_records() -> None:
         "expand_percentage": 10,
     }
     assert recorded_spec(Path(f"{CURRENT}.pkl")) == recorded_spec(Path(f"{CURRENT}.npz")) == everything
-    assert recorded_spec(Path(OLDER[0])) == {"model": "vggface", "detector": "retinaface"}
-    assert recorded_spec(Path(OLDER[1])) == {"model": "vggface"}
-    assert recorded_spec(Path("serbia.pkl")) == {}
+    assert recorded_spec(Path(OLDER[0])) == {
+        "pipeline": "deepface",
+        "model": "vggface",
+        "detector": "retinaface",
+    }
+    assert recorded_spec(Path(OLDER[1])) == {"pipeline": "deepface", "model": "vggface"}
+    assert recorded_spec(Path("serbia.pkl")) == {"pipeline": "deepface"}
 
 
 def test_a_model_with_an_underscore_is_found_again() -> None:
@@ -78,3 +83,39 @@ def test_a_folder_without_a_gallery_file_has_none(tmp_path: Path) -> None:
 
     assert pkl_path(tmp_path, SPEC) is None
     assert pkl_path(tmp_path / "missing", SPEC) is None
+
+
+FAST = dataclasses.replace(SPEC, pipeline="fast")
+
+
+def test_a_gallery_of_the_fast_pipeline_has_a_name_that_deepface_does_not_look_for() -> None:
+    assert pkl_names(FAST) == (f"fast_{CURRENT}.pkl", f"fast_{CURRENT}.npz")
+    assert recorded_spec(Path(f"fast_{CURRENT}.pkl"))["pipeline"] == "fast"
+    require_recorded_spec(Path(f"fast_{CURRENT}.pkl"), FAST)
+
+
+@pytest.mark.parametrize("name", [*pkl_names(SPEC), "serbia.pkl"])
+def test_what_deepface_made_is_refused_with_the_fast_pipeline_whatever_its_name(name: str) -> None:
+    with pytest.raises(SpecMismatch) as refused:
+        require_recorded_spec(Path(name), FAST)
+
+    assert "pipeline: deepface there, fast here" in refused.value.message
+    assert "FACE_PIPELINE" in refused.value.message
+
+
+@pytest.mark.parametrize(("there", "here"), [(SPEC, FAST), (FAST, SPEC)], ids=["deepface there", "fast there"])
+def test_a_folder_with_a_gallery_of_the_other_pipeline_alone_is_refused(
+    tmp_path: Path, there: EmbeddingSpec, here: EmbeddingSpec
+) -> None:
+    (tmp_path / pkl_names(there)[0]).touch()
+
+    with pytest.raises(SpecMismatch, match=f"pipeline: {there.pipeline} there, {here.pipeline} here"):
+        pkl_path(tmp_path, here)
+
+
+def test_galleries_of_both_pipelines_lie_beside_each_other(tmp_path: Path) -> None:
+    for spec in (SPEC, FAST):
+        (tmp_path / pkl_names(spec)[0]).touch()
+
+    assert pkl_path(tmp_path, SPEC) == tmp_path / pkl_names(SPEC)[0]
+    assert pkl_path(tmp_path, FAST) == tmp_path / pkl_names(FAST)[0]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.adapters.pkl.naming import pkl_names
+from app.adapters.pkl.naming import pkl_names, require_recorded_spec
 from app.adapters.pkl.writer import write_npz, write_pkl
 from app.domain import EmbeddingSpec, GalleryFace, check_domain_name
 from app.errors import StoreUnavailable
@@ -32,6 +32,7 @@ class PklExport:
         :param npz: also write what DeepFace reads since 0.0.102.
         :return: the files that were written.
         :raises BadRequest: the domain's name cannot be one.
+        :raises SpecMismatch: PKL_FILES names a file that would be taken for one of another spec.
         :raises StoreUnavailable: code `pkl_unwritable`; what was there is untouched.
         """
         root = self._galleries / check_domain_name(domain)
@@ -53,6 +54,7 @@ class PklExport:
     def _paths(self, domain: str, root: Path, npz: bool) -> list[Path]:
         pkl_name, npz_name, *_ = pkl_names(self._spec)
         paths = [self._overrides.get(domain) or root / pkl_name]
+        require_recorded_spec(paths[0], self._spec)
         return [*paths, root / npz_name] if npz else paths
 
 

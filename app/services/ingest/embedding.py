@@ -12,7 +12,7 @@ import structlog
 
 from app.domain import Face
 from app.errors import AppError, BadRequest, StartupError, TooLarge, UnsupportedImage
-from app.images import ImageLimits, decode_image
+from app.images import ImageLimits, decode_photo
 
 if TYPE_CHECKING:
     from app.adapters.deepface_engine import DeepFaceEngine
@@ -85,7 +85,7 @@ class PhotoEmbedder:
     def __call__(self, photo: bytes) -> EmbeddedPhoto:
         """:raises StartupError: the models cannot be loaded."""
         try:
-            result = self._choose(self._engine.embed_faces(decode_image(photo, self._limits)))
+            result = self._choose(self._engine.embed_faces(decode_photo(photo, self._limits)))
         except StartupError:
             raise
         except AppError as error:
