@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from app.gallery_view import GalleryView
     from app.services.acceptance.database_checks import DatabaseChecks
     from app.services.acceptance.search_checks import SearchChecks, SearchLimits
+    from app.services.matching import MatchPolicy
     from app.services.recognition_pgvector import PgVectorRecognitionService
+    from app.services.search.tuning import SearchTuner
     from app.services.transfer.bulk_load import BulkLoader
     from app.services.transfer.stored_faces import StoredFaces
 
@@ -36,18 +38,28 @@ class GalleryContainer(Container):
 
         return BulkLoader(self.database, self.engine.spec)
 
-    def comparable_gallery(self, exact_max_rows: int) -> PgVectorRecognitionService:
-        """The pgvector gallery that answers with the five nearest persons, near or far.
+    @cached_property
+    def search_tuner(self) -> SearchTuner:
+        """Makes the search plans of the domains, for the threshold that is set."""
+        from app.services.search.tuning import SearchTuner
+
+        return SearchTuner(self.database, self.engine.spec, self.pgvector_policy.threshold)
+
+    def comparable_gallery(
+        self, exact_max_rows: int, policy: MatchPolicy | None = None, tuned: bool = False
+    ) -> PgVectorRecognitionService:
+        """The pgvector gallery that answers with the five nearest persons, near or far unless a policy is given.
 
         :param exact_max_rows: up to so many faces, a domain is searched by measuring each.
+        :param tuned: search by the domains' plans, which hold for the threshold that is set.
         """
         from app.services.recognition_pgvector import PgVectorRecognitionService
         from app.services.transfer.answer_proof import EVERYBODY
         from app.services.vector_db_service import SearchOptions, VectorDbService
 
-        options = SearchOptions(self.settings.vector_db_ef_search, exact_max_rows)
+        options = SearchOptions(self.settings.vector_db_ef_search, exact_max_rows, tuned=tuned)
         vector_db = VectorDbService(self.database, self.engine.spec, options)
-        return PgVectorRecognitionService(vector_db, EVERYBODY, timeout_s=60.0)
+        return PgVectorRecognitionService(vector_db, policy or EVERYBODY, timeout_s=60.0)
 
     def acceptance(self, limits: SearchLimits) -> tuple[DatabaseChecks, SearchChecks]:
         """The two halves of the acceptance test: what is asked of the database, and of each domain."""
@@ -59,8 +71,9 @@ class GalleryContainer(Container):
             vector_db=self.vector_db,
             exact=self.comparable_gallery(EVERY_ROW),
             served=self.comparable_gallery(s.vector_db_exact_max_rows),
+            exact_within=self.comparable_gallery(EVERY_ROW, self.pgvector_policy),
+            served_within=self.comparable_gallery(s.vector_db_exact_max_rows, self.pgvector_policy, tuned=True),
             max_distance=self.pgvector_policy.threshold,
-            ef_search=s.vector_db_ef_search,
         )
         of_database = DatabaseChecks(self.database, spec, self.database.require_supported, self.require_migrated)
         return of_database, SearchChecks(self.database, spec, searched, limits)

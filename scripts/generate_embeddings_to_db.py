@@ -156,6 +156,7 @@ def _build_index(container: Container, domain: str) -> None:
     if domain in container.vector_db.domains():
         with console.status("Building the index, unless it is there"):
             container.vector_db.ensure_index(domain)
+        console.print(f"For the fastest search: python -m scripts.tune_search --domain {domain}")
 
 
 def _table(domain: str, summary: IngestSummary, dry_run: bool) -> Table:

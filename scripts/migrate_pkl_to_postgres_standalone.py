@@ -91,6 +91,7 @@ def _run(container: GalleryContainer, arguments: argparse.Namespace) -> int:
     proof = None if arguments.dry_run else _migrate(container, arguments, gallery, console)
     if proof:
         console.print(_proof_table(proof))
+        console.print(f"For the fastest search: python -m scripts.tune_search --domain {arguments.domain}")
         document["proof"] = proof.to_document()
     if arguments.json:
         sys.stdout.write(f"{json.dumps(document)}\n")

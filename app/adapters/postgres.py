@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-import queue
 import select
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -20,8 +18,9 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any, BinaryIO, Protocol
 
+from app.adapters.connection_pool import ConnectionPool
 from app.adapters.postgres_errors import connection_refused, refused
-from app.errors import AppError, StartupError, StoreTimeout, StoreUnavailable
+from app.errors import AppError, StartupError, StoreTimeout
 
 OLDEST_SERVER = 14
 OLDEST_PGVECTOR = (0, 8)  # the first that goes on scanning an index until the caller has enough
@@ -73,21 +72,22 @@ class Database:
         self._url = url
         self._pool_size = pool_size
         self._connect_timeout_s = connect_timeout_s
-        self._pools: dict[int, _Pool] = {}  # by process: a connection must not cross a fork
+        self._pools: dict[int, ConnectionPool] = {}  # by process: a connection must not cross a fork
 
     def __repr__(self) -> str:
         return f"Database(pool_size={self._pool_size})"  # the URL may hold a password
 
     @contextmanager
-    def transaction(self, timeout_s: float, *, read_only: bool = False) -> Iterator[Cursor]:
+    def transaction(self, timeout_s: float, *, read_only: bool = False, settings: str = "") -> Iterator[Cursor]:
         """A cursor in a transaction, which is committed at the end and rolled back where the block raises.
 
         :param timeout_s: for each statement; for all of them together, connecting included, a quarter second more.
+        :param settings: `SET LOCAL` statements of ours, sent together with BEGIN: a way to the server less.
         :raises StoreTimeout: the time is over.
         :raises StoreUnavailable: no connection (`pool_exhausted`: all of this process are busy), or a statement failed.
         """
         pool, mode = self._pool(), "READ ONLY" if read_only else "READ WRITE"
-        begin = f"BEGIN {mode}; SET LOCAL statement_timeout = {math.ceil(timeout_s * 1000)}"
+        begin = f"BEGIN {mode}; SET LOCAL statement_timeout = {math.ceil(timeout_s * 1000)}; {settings}"
         with (
             _time_limit(timeout_s + _GRACE_S),
             translated_errors(),
@@ -119,6 +119,18 @@ class Database:
             cursor.execute(f"BEGIN; SET LOCAL statement_timeout = {math.ceil(timeout_s * 1000)}")
             yield cursor
             cursor.execute("COMMIT")  # where the block raises, closing the connection rolls back
+
+    @contextmanager
+    def without_transaction(self, timeout_s: float) -> Iterator[Cursor]:
+        """A cursor on a connection of its own, each statement a transaction, as CREATE INDEX CONCURRENTLY asks.
+
+        :param timeout_s: for each statement, and for all of them together.
+        :raises StoreUnavailable: no connection, or a statement failed; StoreTimeout: the time is over.
+        """
+        with _time_limit(timeout_s + _GRACE_S), translated_errors(), closing(self.connect()) as connection:
+            cursor = connection.cursor()
+            cursor.execute(f"SET statement_timeout = {math.ceil(timeout_s * 1000)}")
+            yield cursor
 
     def connect(self) -> Any:
         """A new connection of psycopg2 that no pool knows, in autocommit mode; the caller closes it.
@@ -164,11 +176,11 @@ class Database:
         """Close this process's idle connections; those in use are closed no earlier than they are given back."""
         self._pool().clear()
 
-    def _pool(self) -> _Pool:
+    def _pool(self) -> ConnectionPool:
         pid = os.getpid()
-        return self._pools.get(pid) or self._pools.setdefault(pid, _Pool(self._pool_size))
+        return self._pools.get(pid) or self._pools.setdefault(pid, ConnectionPool(self._pool_size))
 
-    def _begin(self, pool: _Pool, begin: str) -> Any:
+    def _begin(self, pool: ConnectionPool, begin: str) -> Any:
         """A connection whose transaction has begun: an idle one, or where that proves dead, a new one."""
         connection = pool.take()
         if connection is not None:
@@ -182,43 +194,6 @@ class Database:
         connection = self.connect()
         connection.cursor().execute(begin)
         return connection
-
-
-class _Pool:
-    """One process's idle connections, and a count of those in use."""
-
-    def __init__(self, size: int) -> None:
-        self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
-        self._slots = threading.BoundedSemaphore(size)
-
-    @contextmanager
-    def slot(self, wait_s: float) -> Iterator[None]:
-        """The right to use one connection."""
-        if not self._slots.acquire(timeout=wait_s):
-            raise StoreUnavailable(
-                "All database connections of this process are in use; raise DATABASE_POOL_SIZE.", code="pool_exhausted"
-            )
-        try:
-            yield
-        finally:
-            self._slots.release()
-
-    def take(self) -> Any:
-        """An idle connection, or None."""
-        try:
-            return self._idle.get_nowait()
-        except queue.Empty:
-            return None
-
-    def give_back(self, connection: Any) -> None:
-        if connection.closed:
-            self.clear()  # what ended this connection has ended the others too
-        else:
-            self._idle.put(connection)
-
-    def clear(self) -> None:
-        while (connection := self.take()) is not None:
-            connection.close()
 
 
 @contextmanager

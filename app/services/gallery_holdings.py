@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 from app.domain import EmbeddingSpec
 from app.errors import SpecMismatch, UnknownDomain
 from app.services import vector_db_sql as sql
+from app.services.search.plan import SearchPlan, Strategy
 
 if TYPE_CHECKING:
     from app.adapters.postgres import Cursor
 
-_WHAT_TO_DO = "Embed the domain again with this spec, or set the FACE_ settings to the one it was embedded with."
+_WHAT_TO_DO = (
+    "Embed the domain again with this spec, or set FACE_PIPELINE and the other FACE_ settings to the one it was"
+    " embedded with."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,13 @@ class Holding:
 
     :param persons: of the domain, whether or not they have such faces.
     :param indexed_rows: roughly how many faces the vector index holds; None where there is no index.
+    :param plan: the way to search it that was found by tuning; None where it was not tuned.
     """
 
     spec_id: int
     persons: int
     indexed_rows: int | None
+    plan: SearchPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +52,14 @@ class Holdings:
         """Ask the database; a few milliseconds at thousands of persons."""
         cursor.execute(sql.INDEX_ROWS, {"prefix": sql.INDEX_PREFIX})
         index_rows = dict(cursor.fetchall())
+        cursor.execute(sql.PLANS, {"key": spec.key})
+        plans = {domain: SearchPlan(plan_id, Strategy(way), *rest) for domain, plan_id, way, *rest in cursor.fetchall()}
         cursor.execute(sql.HOLDINGS)
         searchable, foreign = {}, {}
         for domain, persons, spec_id, key, document in cursor.fetchall():
             if key == spec.key:
-                searchable[domain] = Holding(spec_id, persons, index_rows.get(index_name(domain, key)))
+                indexed_rows = index_rows.get(index_name(domain, key))
+                searchable[domain] = Holding(spec_id, persons, indexed_rows, plans.get(domain))
             else:
                 foreign[domain] = document
         return cls(searchable, {domain: foreign[domain] for domain in foreign if domain not in searchable})

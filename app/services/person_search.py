@@ -1,4 +1,4 @@
-"""Finds in one domain the rows among which a probe's best persons are: exactly, or through the HNSW index.
+"""Finds in one domain the rows among which a probe's best persons are: exactly, or through the index over images.
 
 Two steps, because five near rows are not five persons. First which persons: an exact scan measures every row of the
 domain; a walk through the index reads rows by distance, page by page, until a page holds nothing that could change the
@@ -8,14 +8,13 @@ A walk is worth its while in a domain of many persons. Where a person has more i
 holds, HNSW's graph falls apart into one cluster per person, and a walk does not see the other persons behind the crowd:
 at 29 persons x 1,000 images, with five of them within the threshold, it lost one for 10 to 50 % of the probes, at every
 setting tried (m 16 and 32, ef_construction 64 and 200, ef_search 200 and 400). Measuring a row takes 0.7 us there (512
-dimensions), so such a domain is measured whole. Searching mean vectors of the persons first was no way out: it misses
-a person whose one good image is unlike the others, as each misfiled image is.
+dimensions), so such a domain is measured whole until it is tuned, and then searched through `search.templates`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,8 @@ from numpy.typing import NDArray
 
 from app.domain import DISTANCE_DECIMALS, TOP_PERSONS
 from app.services import vector_db_sql as sql
-from app.services.stored_values import vector_of
+from app.services.matching import exact_distances
+from app.services.stored_values import vector_of, vector_text
 
 if TYPE_CHECKING:
     from app.adapters.postgres import Cursor
@@ -79,7 +79,7 @@ class Target:
             "domain": self.domain,
             "spec_id": self.spec_id,
             "dimensions": len(self.probe),
-            "probe": self.probe.astype(np.float32),
+            "probe": vector_text(self.probe.astype(np.float32)),
             "max_distance": self.max_distance + self.error,
             "tie": self.tie,
             "top": TOP_PERSONS,
@@ -94,21 +94,19 @@ def nearest_exactly(cursor: Cursor, target: Target) -> list[StoredFace]:
 def nearest_by_index(cursor: Cursor, target: Target, ef_search: int) -> list[StoredFace]:
     """The same through the HNSW index, and by measuring every row where the index does not lead to an end."""
     parameters = target.parameters()
-    cursor.execute(sql.OPEN_WALK, parameters)
-    persons = _walk(cursor, target, ef_search)
-    cursor.execute(sql.CLOSE_WALK)
+    persons = _walk(cursor, target, parameters | {"rows": ef_search})
     if persons is None:
-        return nearest_exactly(cursor, target)
-    return _nearest(cursor, sql.OF_PERSONS, parameters | {"persons": persons}) if persons else []
+        return _nearest(cursor, sql.IN_DOMAIN, parameters, first=sql.CLOSE_WALK)
+    return _nearest(cursor, sql.OF_PERSONS, parameters | {"persons": persons}, first=sql.CLOSE_WALK)
 
 
-def _walk(cursor: Cursor, target: Target, ef_search: int) -> list[int] | None:
-    """The persons to measure; None where no page came that holds nothing of interest."""
+def _walk(cursor: Cursor, target: Target, parameters: Mapping[str, Any]) -> list[int] | None:
+    """The persons to measure; None where no page came that holds nothing of interest. The cursor stays open."""
     seen: dict[int, float] = {}
-    for _ in range(MAX_PAGES):
-        cursor.execute(sql.NEXT_PAGE, {"rows": ef_search})
+    for number in range(MAX_PAGES):
+        cursor.execute(sql.NEXT_PAGE if number else f"{sql.OPEN_WALK}; {sql.NEXT_PAGE}", parameters)
         page = cursor.fetchall()
-        if len(page) < ef_search:
+        if len(page) < parameters["rows"]:
             return None  # the graph has no way on, but may have parts that no way leads to
         for person, distance in page:
             seen[person] = min(distance, seen.get(person, math.inf))
@@ -132,6 +130,19 @@ def _closest(seen: Mapping[int, float], limit: float, target: Target) -> list[in
     return [person for _, person in within[: max(needed, _MEASURED_PERSONS)]]
 
 
-def _nearest(cursor: Cursor, scope: str, parameters: Mapping[str, Any]) -> list[StoredFace]:
-    cursor.execute(sql.NEAREST.format(scope=scope), parameters)
+def _nearest(cursor: Cursor, scope: str, parameters: Mapping[str, Any], first: str = "") -> list[StoredFace]:
+    """:param first: a statement that goes to the server together with this one."""
+    cursor.execute(f"{first};{sql.NEAREST.format(scope=scope)}", parameters)
+    return stored_faces(cursor)
+
+
+def best_distance(faces: Sequence[StoredFace], target: Target) -> float:
+    """The distance of the face nearest to the probe; of none, infinity."""
+    if not faces:
+        return math.inf
+    return float(exact_distances(np.stack([face.embedding for face in faces]), target.probe).min())
+
+
+def stored_faces(cursor: Cursor) -> list[StoredFace]:
+    """The rows of a result whose columns are a person's name, an image and a vector as `vector_send` gives it."""
     return [StoredFace(name, image, vector_of(embedding)) for name, image, embedding in cursor.fetchall()]

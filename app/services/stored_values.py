@@ -38,6 +38,11 @@ def vector_of(sent: memoryview) -> NDArray[np.float32]:
     return np.frombuffer(sent, dtype=">f4", offset=4).astype(np.float32)
 
 
+def vector_text(vector: NDArray[np.float32]) -> str:
+    """What pgvector reads as this (D,) vector: nine digits give back every number of 32 bits, in the least time."""
+    return f"[{','.join(['%.9g'] * len(vector)) % tuple(vector.tolist())}]"
+
+
 def is_storable_text(text: str) -> bool:
     """Whether Postgres can hold it: no NUL, and no half characters, which Python makes of names that are not UTF-8."""
     try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,10 @@ from app.domain import EmbeddingSpec, GalleryFace, check_domain_name
 from app.errors import SpecMismatch
 from app.services import vector_db_sql as sql
 from app.services.gallery_holdings import Holding, Holdings, index_name
-from app.services.person_search import StoredFace, Target, nearest_by_index, nearest_exactly
+from app.services.person_search import StoredFace, Target
+from app.services.search.plan import SearchPlan, Strategy, crowds
+from app.services.search.plan_health import PlanHealth, read_plans, untuned
+from app.services.search.ways import is_doubtful, nearest, settings_of, wider
 from app.services.stored_values import is_storable_text, register_spec
 
 if TYPE_CHECKING:
@@ -33,14 +36,21 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
-    """How a domain is searched.
+    """How a domain is searched: the first two where it was not tuned, or for another threshold; the others always.
 
     :param ef_search: the length of HNSW's search list, 10 to 1,000: more finds more and takes longer.
     :param exact_max_rows: up to so many faces, a domain is searched by measuring each.
+    :param tuned: search by the domains' plans.
+    :param retry_ef_search: a probe that finds nobody, or only somebody near the threshold, is searched once more with
+        this list; 0 for never.
+    :param retry_margin: cosine distance from the threshold that counts as near it.
     """
 
     ef_search: int = 200
     exact_max_rows: int = 10_000
+    retry_ef_search: int = 0
+    retry_margin: float = 0.02
+    tuned: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +113,15 @@ class VectorDbService:
             cursor.execute(sql.COUNTS, {"key": self._spec.key})
             return {domain: GalleryCount(persons, embeddings) for domain, persons, embeddings in cursor.fetchall()}
 
+    def plan_health(self, counts: Mapping[str, GalleryCount]) -> dict[str, PlanHealth]:
+        """How each of these domains is searched, how well, and whether it should be tuned anew.
+
+        :raises StoreUnavailable: the database cannot be asked.
+        """
+        with self._database.transaction(_QUICK_S, read_only=True) as cursor:
+            plans = read_plans(cursor, self._spec.key)
+        return {domain: plans.get(domain) or untuned(count.embeddings) for domain, count in counts.items()}
+
     def add_faces(self, domain: str, faces: Iterable[GalleryFace], timeout_s: float = 600.0) -> AddReport:
         """Add faces, or replace those of the same image and box, in one transaction; doing it twice changes nothing.
 
@@ -159,32 +178,46 @@ class VectorDbService:
         """
         self._require_dimensions([probes.shape[1]])
         holding = self._holdings(timeout_s).of(domain, self._spec)
-        with self._database.transaction(timeout_s, read_only=True) as cursor:
-            cursor.execute(sql.SEARCH_SETTINGS, {"ef_search": self._options.ef_search})
+        plan = self._plan(holding, max_distance)
+        with self._database.transaction(timeout_s, read_only=True, settings=settings_of(plan)) as cursor:
             return [
-                self._nearest(cursor, holding, Target(domain, holding.spec_id, direction, max_distance))
+                self._nearest(cursor, plan, Target(domain, holding.spec_id, direction, max_distance))
                 if direction is not None
                 else []
                 for direction in map(_direction, probes)
             ]
 
-    def measures_whole(self, domain: str) -> bool:
-        """Whether a search of the domain measures every face, by choice, rather than ask the index.
+    def plan_of(self, domain: str, max_distance: float) -> SearchPlan:
+        """The way that a search of the domain with this threshold goes now; `plan_id` is 0 where it was not tuned.
 
         :raises UnknownDomain, SpecMismatch, StoreUnavailable: as `candidates`.
         """
-        return self._is_measured_whole(self._holdings(_QUICK_S).of(domain, self._spec))
+        return self._plan(self._holdings(_QUICK_S).of(domain, self._spec), max_distance)
 
-    def _nearest(self, cursor: Cursor, holding: Holding, target: Target) -> list[StoredFace]:
-        if self._is_measured_whole(holding):
-            return nearest_exactly(cursor, target)
-        return nearest_by_index(cursor, target, self._options.ef_search)
+    def _plan(self, holding: Holding, max_distance: float) -> SearchPlan:
+        plan = holding.plan
+        if plan is None or not self._options.tuned or not plan.holds_for(max_distance):
+            return self._untuned(holding, max_distance)
+        if plan.strategy is Strategy.IMAGES and holding.indexed_rows is None:
+            return replace(plan, strategy=Strategy.WHOLE)  # the index was dropped since
+        return plan
 
-    def _is_measured_whole(self, holding: Holding) -> bool:
-        """Whether a domain is too small for its index to pay, or its persons crowd the index (see `person_search`)."""
-        crowd = holding.persons * self._options.ef_search // 2
-        rows = holding.indexed_rows
-        return rows is None or rows <= self._options.exact_max_rows or rows > crowd
+    def _untuned(self, holding: Holding, max_distance: float) -> SearchPlan:
+        """By the index, where it pays and persons do not crowd it (see `person_search`)."""
+        rows, options = holding.indexed_rows, self._options
+        whole = rows is None or rows <= options.exact_max_rows or crowds(rows, holding.persons, options.ef_search)
+        return SearchPlan(0, Strategy.WHOLE if whole else Strategy.IMAGES, options.ef_search, max_distance)
+
+    def _nearest(self, cursor: Cursor, plan: SearchPlan, target: Target) -> list[StoredFace]:
+        found = nearest(cursor, target, plan)
+        options = self._options
+        if not options.retry_ef_search or plan.strategy is Strategy.WHOLE:
+            return found
+        if not is_doubtful(found, target, options.retry_margin):
+            return found
+        again = wider(plan, options.retry_ef_search)
+        cursor.execute(settings_of(again))
+        return nearest(cursor, target, again)
 
     def _holdings(self, timeout_s: float) -> Holdings:
         held = self._held

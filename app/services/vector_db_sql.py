@@ -24,6 +24,13 @@ FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
 WHERE i.indrelid = 'face_embeddings'::regclass AND i.indisvalid AND starts_with(c.relname, %(prefix)s)
 """
 
+PLANS = """
+SELECT p.domain, p.id, p.strategy, p.ef_search, p.max_distance, p.max_template_distance, p.covered_up_to, p.faces,
+    p.persons, p.templates, p.retry_margin
+FROM search_plans AS p JOIN embedding_specs AS s ON s.id = p.spec_id
+WHERE p.active AND s.key = %(key)s
+"""
+
 COUNTS = """
 SELECT f.person_domain, count(DISTINCT f.person_id), count(*)
 FROM face_embeddings AS f JOIN embedding_specs AS s ON s.id = f.spec_id
@@ -73,7 +80,7 @@ SEARCH_SETTINGS = """
 SET LOCAL jit = off;
 SET LOCAL random_page_cost = 1;
 SET LOCAL cursor_tuple_fraction = 0;
-SET LOCAL hnsw.ef_search = %(ef_search)s;
+SET LOCAL hnsw.ef_search = {ef_search};
 SET LOCAL hnsw.iterative_scan = relaxed_order;
 SET LOCAL hnsw.max_scan_tuples = 2147483647;
 SET LOCAL hnsw.scan_mem_multiplier = 8
@@ -95,17 +102,9 @@ IN_DOMAIN = "person_domain = %(domain)s AND spec_id = %(spec_id)s"
 
 OF_PERSONS = "person_id = ANY(%(persons)s) AND spec_id = %(spec_id)s"
 
-# Without a cast the expression is not the index's: an exact scan. OFFSET 0 keeps the planner from measuring twice and
-# from reading the table twice.
-NEAREST = """
-WITH near AS MATERIALIZED (
-    SELECT id, person_id, distance
-    FROM (
-        SELECT id, person_id, embedding <=> %(probe)s::vector AS distance
-        FROM face_embeddings WHERE {scope} OFFSET 0
-    ) AS measured
-    WHERE distance <= %(max_distance)s
-), best AS (
+# Of `near`, the measured faces (id, person_id, distance), the best ones of the best persons.
+BEST_OF_NEAR = """
+best AS (
     SELECT person_id, min(distance) AS distance FROM near GROUP BY person_id
 ), last AS (
     SELECT max(distance) AS distance
@@ -119,3 +118,17 @@ CROSS JOIN LATERAL (
     SELECT image, vector_send(embedding) AS embedding FROM face_embeddings WHERE id = near.id OFFSET 0
 ) AS face
 """
+
+# Without a cast the expression is not the index's: an exact scan. OFFSET 0 keeps the planner from measuring twice and
+# from reading the table twice.
+_NEAR = """
+WITH near AS MATERIALIZED (
+    SELECT id, person_id, distance
+    FROM (
+        SELECT id, person_id, embedding <=> %(probe)s::vector AS distance
+        FROM face_embeddings WHERE {scope} OFFSET 0
+    ) AS measured
+    WHERE distance <= %(max_distance)s
+),"""
+
+NEAREST = _NEAR + BEST_OF_NEAR

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.adapters.postgres import Database
 from app.domain import EmbeddingSpec, FaceBox, FaceMatches, GalleryFace
 from app.services.matching import Candidate, MatchPolicy, exact_distances, rank_persons
+from app.services.search.plan import Strategy
+from app.services.search.plan_store import PlanStore
+from app.services.search.tuning import SearchTuner, TuningOutcome, TuningRequest
 
 BOX = FaceBox(10, 20, 110, 120)
 
@@ -29,6 +33,15 @@ def spec_of(dimensions: int, model: str = "Dlib") -> EmbeddingSpec:
 
 def policy_of(threshold: float) -> MatchPolicy:
     return MatchPolicy(threshold, confidence_of=lambda distance, verified: round(100 * (1 - distance), 2))
+
+
+def tune_to_templates(
+    database: Database, spec: EmbeddingSpec, domain: str, threshold: float, probes: int = 20
+) -> TuningOutcome:
+    """Have a domain searched through templates, also where measuring it whole would be faster."""
+    at_once = PlanStore(database, sleep=lambda _: None)
+    request = TuningRequest(probes=probes, strategies=(Strategy.TEMPLATES,))
+    return SearchTuner(database, spec, threshold, at_once).tune(domain, request)
 
 
 @dataclass(frozen=True, eq=False)

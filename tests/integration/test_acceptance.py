@@ -58,7 +58,7 @@ def test_a_sound_database_passes_every_check(filled: GalleryHost) -> None:
 
 def test_the_plan_tells_whether_the_index_is_used_or_passed_over_by_choice(filled: GalleryHost) -> None:
     seen = lines(filled)
-    assert seen["plan", "serbia"]["figure"] == "the index is used"
+    assert seen["plan", "serbia"]["figure"] == "the index is used: images, ef_search 200"
     assert "by choice" in seen["plan", "slovenia"]["figure"]
 
 

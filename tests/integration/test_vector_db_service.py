@@ -15,7 +15,9 @@ from app.services import vector_db_sql as sql
 from app.services.gallery_holdings import index_name
 from app.services.person_search import Target
 from app.services.recognition_pgvector import PgVectorRecognitionService
-from app.services.vector_db_service import AddReport, GalleryCount, SearchOptions, VectorDbService
+from app.services.search.plan import SearchPlan, Strategy
+from app.services.search.ways import explanation, settings_of
+from app.services.vector_db_service import AddReport, GalleryCount, VectorDbService
 from tests.integration.galleries import BOX, MadeUpGallery, make_up, policy_of, spec_of
 
 SPEC = spec_of(128)
@@ -45,8 +47,8 @@ def service(migrated_database: Database) -> VectorDbService:
     return VectorDbService(migrated_database, SMALL)
 
 
-def found(database: Database, domain: str, threshold: float, **options: int) -> list[FaceMatches]:
-    vector_db = VectorDbService(database, SPEC, SearchOptions(**options))
+def found(database: Database, domain: str, threshold: float) -> list[FaceMatches]:
+    vector_db = VectorDbService(database, SPEC)
     return PgVectorRecognitionService(vector_db, policy_of(threshold), timeout_s=60).search(domain, BIG[domain].probes)
 
 
@@ -90,12 +92,11 @@ def test_a_person_whose_images_fill_the_index_does_not_hide_the_others(big_datab
 
 @pytest.mark.parametrize("domain", ["crowd", "city"])
 def test_the_walk_is_planned_over_the_index_of_its_domain(big_database: Database, domain: str) -> None:
-    with big_database.transaction(10) as cursor:
+    walk = SearchPlan(0, Strategy.IMAGES, 200, max_distance=0.07)
+    with big_database.transaction(10, settings=settings_of(walk)) as cursor:
         cursor.execute(sql.SPEC_ID, {"key": SPEC.key})
         ((spec_id,),) = cursor.fetchall()
-        cursor.execute(sql.SEARCH_SETTINGS, {"ef_search": 200})
-        target = Target(domain, spec_id, BIG[domain].probes[0], 0.07)
-        cursor.execute(f"EXPLAIN {sql.OPEN_WALK}", target.parameters())
+        cursor.execute(*explanation(Target(domain, spec_id, BIG[domain].probes[0], 0.07), walk))
         plan = "\n".join(line for (line,) in cursor.fetchall())
     assert f"Index Scan using {index_name(domain, SPEC.key)}" in plan
 

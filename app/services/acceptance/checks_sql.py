@@ -66,3 +66,10 @@ WHERE id IN (
     ORDER BY random() LIMIT %(probes)s
 )
 """
+
+VECTOR_INDEX_ROWS = """
+SELECT c.reltuples::bigint
+FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+WHERE i.indrelid IN ('face_embeddings'::regclass, 'person_templates'::regclass) AND i.indisvalid
+    AND c.relname = %(name)s
+"""

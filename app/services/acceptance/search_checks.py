@@ -17,6 +17,8 @@ from app.services.acceptance import checks_sql as sql
 from app.services.acceptance.database_checks import Check, check
 from app.services.gallery_holdings import index_name
 from app.services.person_search import Target
+from app.services.search.plan import SearchPlan, Strategy, template_index_name
+from app.services.search.ways import explanation, settings_of
 from app.services.stored_values import vector_of
 from app.services.transfer.answer_proof import compare_galleries
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 60.0
 _FILL = "Import a PKL (docs/importing.md) or embed the images (scripts.generate_embeddings_to_db)."
-_EVERYBODY = 2.0  # the largest cosine distance
+_BUILD = "Run scripts.migrate_pkl_to_postgres_standalone again, or `python -m scripts.tune_search`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +51,18 @@ class Searched:
     """The galleries that are held against each other.
 
     :param vector_db: as the service has it; :param exact: every face is measured; :param served: as the service
-        searches, but with no limit of distance (`answer_proof.EVERYBODY`), as `exact` is.
-    :param max_distance: the threshold of `vector_db`'s searches; :param ef_search: the breadth of the index's.
+        searches a domain that was not tuned; both with no limit of distance (`answer_proof.EVERYBODY`).
+    :param exact_within: every face is measured; :param served_within: as the service searches a domain that was tuned,
+        which it was for the threshold that is set; both with this threshold.
+    :param max_distance: the threshold.
     """
 
     vector_db: VectorDbService
     exact: Gallery
     served: Gallery
+    exact_within: Gallery
+    served_within: Gallery
     max_distance: float
-    ef_search: int
 
 
 class SearchChecks:
@@ -100,36 +105,52 @@ class SearchChecks:
         return Check("counts", True, f"{counts.persons} persons, {counts.embeddings} faces", domain=domain)
 
     def _index(self, domain: str) -> Check:
-        name = index_name(domain, self._spec.key)
+        """The index that the domain's way of searching asks for is there and valid."""
+        plan = self._way(domain)
+        name = self._index_name(domain, plan)
         with self._database.transaction(_TIMEOUT_S, read_only=True) as cursor:
-            cursor.execute(vector_db_sql.INDEX_ROWS, {"prefix": vector_db_sql.INDEX_PREFIX})
-            found = dict(cursor.fetchall())
-        figure = f"HNSW, {found[name]} faces" if name in found else "no valid HNSW index"
-        return check("index", name in found, figure, "Run scripts.migrate_pkl_to_postgres_standalone again.", domain)
+            cursor.execute(sql.VECTOR_INDEX_ROWS, {"name": name})
+            found = cursor.fetchone()
+        if found:
+            what = "templates" if plan.strategy is Strategy.TEMPLATES else "faces"
+            return Check("index", True, f"HNSW, {found[0]} {what}", domain=domain)
+        if plan.plan_id and not _needs_index(plan):
+            return Check("index", True, f"none needed: tuned to search {_described(plan)}", domain=domain)
+        return Check("index", False, "no valid HNSW index", _BUILD, domain)
 
     def _plan(self, domain: str, probe: NDArray[np.float64]) -> Check:
         """Whether Postgres would take the index for the very statement of the service."""
-        if self._searched.vector_db.measures_whole(domain):
-            figure = "measured whole by choice: small, or few persons with many images"
-            return Check("plan", True, figure, domain=domain)
-        is_used = index_name(domain, self._spec.key) in self._explained(domain, probe)
-        figure = "the index is used" if is_used else "the table is scanned"
-        return check("plan", is_used, figure, "Run ANALYZE face_embeddings, then REINDEX the domain's index.", domain)
+        plan = self._way(domain)
+        if not _needs_index(plan):
+            return Check("plan", True, f"by choice without an index: {_described(plan)}", domain=domain)
+        is_used = self._index_name(domain, plan) in self._explained(domain, plan, probe)
+        figure = f"the index is used: {_described(plan)}" if is_used else "the table is scanned"
+        return check("plan", is_used, figure, "Run ANALYZE, then REINDEX the domain's index.", domain)
 
-    def _explained(self, domain: str, probe: NDArray[np.float64]) -> str:
-        with self._database.transaction(_TIMEOUT_S, read_only=True) as cursor:
+    def _way(self, domain: str) -> SearchPlan:
+        return self._searched.vector_db.plan_of(domain, self._searched.max_distance)
+
+    def _index_name(self, domain: str, plan: SearchPlan) -> str:
+        if plan.strategy is Strategy.TEMPLATES:
+            return template_index_name(plan.plan_id)
+        return index_name(domain, self._spec.key)
+
+    def _explained(self, domain: str, plan: SearchPlan, probe: NDArray[np.float64]) -> str:
+        with self._database.transaction(_TIMEOUT_S, read_only=True, settings=settings_of(plan)) as cursor:
             cursor.execute(vector_db_sql.SPEC_ID, {"key": self._spec.key})
             ((spec_id,),) = cursor.fetchall()
-            cursor.execute(vector_db_sql.SEARCH_SETTINGS, {"ef_search": self._searched.ef_search})
-            target = Target(domain, spec_id, probe / np.linalg.norm(probe), _EVERYBODY)
-            cursor.execute(f"EXPLAIN {vector_db_sql.OPEN_WALK}", target.parameters())
+            target = Target(domain, spec_id, probe / np.linalg.norm(probe), self._searched.max_distance)
+            cursor.execute(*explanation(target, plan))
             return "\n".join(line for (line,) in cursor.fetchall())
 
     def _recall(self, domain: str, probes: NDArray[np.float64]) -> Check:
-        found = compare_galleries(self._searched.exact, self._searched.served, domain, probes)
+        galleries = self._searched.exact, self._searched.served
+        if self._way(domain).plan_id:
+            galleries = self._searched.exact_within, self._searched.served_within
+        found = compare_galleries(*galleries, domain, probes)
         low, high = found.recall_interval
         figure = f"recall {found.recall:.4f} (95 %: {low:.4f} to {high:.4f}) of {found.expected} persons"
-        advice = "Raise VECTOR_DB_EF_SEARCH, or VECTOR_DB_EXACT_MAX_ROWS above the domain's size."
+        advice = "Run `python -m scripts.tune_search`, or raise VECTOR_DB_EF_SEARCH."
         return check("recall", found.recall >= self._limits.recall, figure, advice, domain)
 
     def _times(self, domain: str, probes: NDArray[np.float64]) -> Check:
@@ -151,3 +172,15 @@ class SearchChecks:
         with self._database.transaction(_TIMEOUT_S, read_only=True) as cursor:
             cursor.execute(sql.RANDOM_PROBES, scope)
             return np.array([vector_of(sent) for (sent,) in cursor.fetchall()], dtype=np.float64)
+
+
+def _needs_index(plan: SearchPlan) -> bool:
+    return plan.strategy is Strategy.IMAGES or (plan.strategy is Strategy.TEMPLATES and plan.is_indexed)
+
+
+def _described(plan: SearchPlan) -> str:
+    if plan.strategy is Strategy.WHOLE:
+        return "every face is measured"
+    if plan.strategy is Strategy.IMAGES:
+        return f"images, ef_search {plan.ef_search}"
+    return f"{plan.templates} templates{f', ef_search {plan.ef_search}' if plan.is_indexed else ''}"
