@@ -1,12 +1,14 @@
 """The PKL gallery: the answers of `DeepFace.find`, from a matrix that is already in memory.
 
 A search has two steps. One matrix product gives every row's similarity in the matrix's own precision; the rows that
-could be within the threshold, rounding errors allowed for, are then measured again exactly, as DeepFace does.
+could change the answer, rounding errors allowed for, are then measured again exactly, as DeepFace does. A person with a
+thousand images within the threshold is decided by the few of them that could be the best.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -19,7 +21,7 @@ from app.gallery_view import SearchableGallery
 from app.services.matching import ROUNDING_MARGIN, Candidate, MatchPolicy, exact_distances, rank_persons
 
 _BLOCK_ROWS = 4096  # rows measured exactly at a time: bounds the float64 copies, whatever the threshold
-# Roundings besides those of the D products and sums: of the probe's numbers, of its length, and of the comparison.
+# Roundings besides those of the products, sums and norms: of the probe's numbers, a quotient, and the comparison.
 _EXTRA_ROUNDINGS = 8
 
 MeasuredRows = tuple[NDArray[np.intp], NDArray[np.float64]]
@@ -65,8 +67,9 @@ class RecognitionService:
         :raises StoreUnavailable: it has no usable PKL.
         :raises SpecMismatch: its embeddings, or the probes, are of another spec.
         """
-        found = [self._best_candidates(part, probes) for part in self._current(domain).parts]
-        return [rank_persons(chain.from_iterable(of_parts), self._policy) for of_parts in zip(*found, strict=True)]
+        parts = self._current(domain).parts
+        found = (chain.from_iterable(self._best_candidates(part, probe) for part in parts) for probe in probes)
+        return [rank_persons(candidates, self._policy) for candidates in found]
 
     def rows_within_threshold(self, domain: str, probe: NDArray[np.float64]) -> list[Match]:
         """Every row within the threshold, as `DeepFace.find` lists them: best first, ties ordered by image.
@@ -78,61 +81,93 @@ class RecognitionService:
         return sorted(found, key=lambda match: (match.distance, match.image))
 
     def _matches(self, part: GalleryPart, probe: NDArray[np.float64]) -> list[Match]:
-        ((rows, distances),) = self._within_threshold(part, probe[np.newaxis])
+        rows, distances = self._measured(part.matrix, self._near(part, probe).rows, probe)
         matrix, confidence_of = part.matrix, self._policy.confidence_of
         return [
             Match(matrix.person(row), matrix.image(row), distance, confidence_of(distance, True))
             for row, distance in zip(rows.tolist(), distances.tolist(), strict=True)
         ]
 
-    def _best_candidates(self, part: GalleryPart, probes: NDArray[np.float64]) -> list[list[Candidate]]:
-        """For each probe the part's best persons: the gallery's five best are among the five best of its parts."""
-        return [
-            _best_of_each_person(part.matrix, rows, distances)
-            for rows, distances in self._within_threshold(part, probes)
-        ]
+    def _best_candidates(self, part: GalleryPart, probe: NDArray[np.float64]) -> list[Candidate]:
+        """The part's best persons: the gallery's five best are among the five best of its parts."""
+        rows = _deciding_rows(part.matrix, self._near(part, probe))
+        return _best_of_each_person(part.matrix, *self._measured(part.matrix, rows, probe))
 
-    def _within_threshold(self, part: GalleryPart, probes: NDArray[np.float64]) -> list[MeasuredRows]:
-        """For each probe the rows within the threshold, ascending, and their exact distances."""
-        matrix = part.matrix
-        if probes.shape[1] != matrix.dimensions:
+    def _near(self, part: GalleryPart, probe: NDArray[np.float64]) -> _NearRows:
+        if len(probe) != part.matrix.dimensions:
             raise SpecMismatch(
-                f"The probe has {probes.shape[1]} dimensions, the gallery {matrix.dimensions}: they were not embedded"
+                f"The probe has {len(probe)} dimensions, the gallery {part.matrix.dimensions}: they were not embedded"
                 " with one model. Set FACE_MODEL to the model the gallery was embedded with."
             )
-        pairs = []
-        for rows, probe in zip(_candidate_rows(matrix, probes, self._policy.threshold), probes, strict=True):
-            counted = part.visible(rows)
-            distances = _exact(matrix.embeddings, counted, probe)
-            within = distances <= self._policy.threshold
-            pairs.append((counted[within], distances[within]))
-        return pairs
+        return _near_rows(part, probe, self._policy.threshold)
+
+    def _measured(self, matrix: GalleryMatrix, rows: NDArray[np.intp], probe: NDArray[np.float64]) -> MeasuredRows:
+        """Those of the rows that are within the threshold, and their exact distances."""
+        distances = _exact(matrix.embeddings, rows, probe)
+        within = distances <= self._policy.threshold
+        return rows[within], distances[within]
 
 
-def _candidate_rows(matrix: GalleryMatrix, probes: NDArray[np.float64], threshold: float) -> list[NDArray[np.intp]]:
-    """For each probe every row that is within the threshold, and few that are not.
+@dataclass(frozen=True, slots=True, eq=False)
+class _NearRows:
+    """Every row that is within the threshold, and few that are not.
+
+    :param rows: (R,) ascending, those only that count.
+    :param similarities: (R,) float64, cosines as the matrix's own precision gives them.
+    :param margin: a similarity, made a distance and rounded to 6 places, is off by less.
+    """
+
+    rows: NDArray[np.intp]
+    similarities: NDArray[np.float64]
+    margin: float
+
+
+def _near_rows(part: GalleryPart, probe: NDArray[np.float64], threshold: float) -> _NearRows:
+    """One pass over the matrix, at the speed of the memory.
+
+    Several probes are not multiplied together: a product of two matrices takes as long for each.
+    """
+    matrix, margin = part.matrix, _margin(part.matrix)
+    direction = _direction(probe)
+    if direction is None:
+        return _NearRows(np.empty(0, dtype=np.intp), np.empty(0), margin)
+    products = matrix.embeddings @ direction.astype(matrix.embeddings.dtype)
+    rows = part.visible(np.flatnonzero(products >= (1.0 - threshold - margin) * matrix.norms))
+    return _NearRows(rows, products[rows] / matrix.norms[rows], margin)
+
+
+def _margin(matrix: GalleryMatrix) -> float:
+    """By how much a cosine of the matrix's own precision may be off, and half a unit of the last kept decimal.
 
     A dot product of D numbers computed in precision u is off by at most D·u / (1 - D·u) times the product of both
-    norms, in whatever order it is summed (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1).
+    norms, in whatever order it is summed (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1);
+    each of the two norms, whose squares are such sums, by half of that at most.
     """
-    precision = matrix.embeddings.dtype
-    roundings = (matrix.dimensions + _EXTRA_ROUNDINGS) * float(np.finfo(precision).eps) / 2
-    margin = roundings / (1 - roundings) + ROUNDING_MARGIN
-    directions = _directions(probes)
-    products = np.matmul(directions.astype(precision), matrix.embeddings.T)
-    least = (1.0 - threshold - margin) * matrix.norms
-    found = (np.flatnonzero(row_products >= least) for row_products in products)
-    nothing = np.empty(0, dtype=np.intp)
-    return [rows if usable else nothing for rows, usable in zip(found, np.any(directions, axis=1), strict=True)]
+    roundings = (2 * matrix.dimensions + _EXTRA_ROUNDINGS) * float(np.finfo(matrix.embeddings.dtype).eps) / 2
+    return roundings / (1 - roundings) + ROUNDING_MARGIN
 
 
-def _directions(probes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The probes at length 1; zeros where one has no direction."""
+def _deciding_rows(matrix: GalleryMatrix, near: _NearRows) -> NDArray[np.intp]:
+    """The rows that can be the best of one of the first TOP_PERSONS, or tie with one: some dozens of thousands.
+
+    A row that is two margins worse than another of its person is worse after rounding, too; and so is a person that is
+    two margins worse than the fifth.
+    """
+    if not len(near.rows):
+        return near.rows
+    persons = matrix.person_of[near.rows]
+    best = np.full(len(matrix.persons), -np.inf)
+    np.maximum.at(best, persons, near.similarities)
+    fifth = np.sort(best[best > -np.inf])[-TOP_PERSONS:][0]  # of fewer persons, the last one's
+    decides: NDArray[np.bool_] = near.similarities >= np.maximum(best[persons], fifth) - 2 * near.margin
+    return near.rows[decides]
+
+
+def _direction(probe: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The probe at length 1; None where it has no direction."""
     with np.errstate(over="ignore", invalid="ignore"):
-        norms = np.linalg.norm(probes, axis=1, keepdims=True)
-    directions = np.zeros_like(probes)
-    np.divide(probes, norms, out=directions, where=np.isfinite(norms) & (norms > 0))
-    return directions
+        norm = np.linalg.norm(probe)
+    return probe / norm if np.isfinite(norm) and norm > 0 else None
 
 
 def _exact(embeddings: FloatArray, rows: NDArray[np.intp], probe: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -145,8 +180,8 @@ def _best_of_each_person(
 ) -> list[Candidate]:
     """The best row of each person that can be among the first TOP_PERSONS.
 
-    Done on numbers before any name or path is decoded: a probe of a person with thousands of images has thousands of
-    rows within the threshold. The rows ascend with their image paths, so the first of equal rows is the one to keep.
+    Done on numbers before any name or path is decoded. The rows ascend with their image paths, so the first of equal
+    rows is the one to keep.
     """
     if not len(rows):
         return []

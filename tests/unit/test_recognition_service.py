@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from app.domain import Face, FaceBox, FloatArray
 from app.errors import SpecMismatch, UnknownDomain
-from app.gallery_matrix import GalleryMatrix
+from app.gallery_matrix import GalleryMatrix, GalleryPart
+from app.gallery_view import GalleryView
 from app.services.matching import MatchPolicy
 from app.services.recognition_service import RecognitionService
 
@@ -54,7 +55,9 @@ def rows_one_by_one(
 @pytest.mark.parametrize("threshold", [0.3, 0.9, 1.0, 1.1, 2.0])
 def test_every_row_within_the_threshold_is_found_and_no_other(dtype: type, threshold: float) -> None:
     random = np.random.default_rng(7)
-    embeddings = (random.standard_normal((500, DIMENSIONS)) * random.uniform(0.1, 30, (500, 1))).astype(dtype)
+    embeddings: FloatArray = (random.standard_normal((500, DIMENSIONS)) * random.uniform(0.1, 30, (500, 1))).astype(
+        dtype
+    )
     matrix = gallery([(f"P{row % 29}", f"P{row % 29}/{row}.jpg") for row in range(500)], embeddings)
     for probe in random.standard_normal((5, DIMENSIONS)) + embeddings[:5] / 3:
         found = service(matrix, threshold).rows_within_threshold("serbia", probe)
@@ -72,6 +75,39 @@ def test_a_row_exactly_at_the_threshold_is_found_whatever_float32_makes_of_it(di
         found = service(matrix, threshold=distance).rows_within_threshold("serbia", probe)
         assert found[-1].distance == distance
         assert image in {match.image for match in found}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("threshold", [0.3, 0.9, 2.0])
+@pytest.mark.parametrize("persons", [3, 40])
+def test_the_best_persons_are_those_of_all_rows_measured_though_few_are(
+    dtype: type, threshold: float, persons: int
+) -> None:
+    """Crowds of images that differ by less than float32 can tell, some hidden, decide which row and person win."""
+    random = np.random.default_rng(persons)
+    near = random.standard_normal((persons, DIMENSIONS))
+    noise = random.standard_normal((600, DIMENSIONS)) * 10.0 ** random.integers(-8, 0, (600, 1))
+    embeddings: FloatArray = (near[np.arange(600) % persons] + noise).astype(dtype)
+    matrix = gallery([(f"P{row % persons:02}", f"{row:03}.jpg") for row in range(600)], embeddings)
+    part = GalleryPart(matrix, random.random(600) < 0.2)
+    searched = RecognitionService(
+        lambda _domain: GalleryView(part, None), frozenset, MatchPolicy(threshold, confidence_of)
+    )
+    assert part.hidden is not None
+    visible = {matrix.image(row) for row in np.flatnonzero(~part.hidden).tolist()}
+
+    for probe in near + random.standard_normal((persons, DIMENSIONS)) / 3:
+        rows = [row for row in rows_one_by_one(matrix, probe, threshold) if row[1] in visible]
+        [matches] = searched.search("serbia", probe[np.newaxis])
+        assert [(m.distance, m.image, m.person) for m in matches] == best_of_persons(rows)
+
+
+def best_of_persons(rows: Sequence[tuple[float, str, str]]) -> list[tuple[float, str, str]]:
+    """The five best persons of these rows, which come best first, ties by image."""
+    best: dict[str, tuple[float, str, str]] = {}
+    for row in rows:
+        best.setdefault(row[2], row)
+    return sorted(best.values(), key=lambda row: (row[0], row[2]))[:5]
 
 
 def test_persons_come_best_first_each_by_their_best_image() -> None:
