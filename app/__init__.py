@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
     from config import Settings
 
+EXPOSED_HEADERS = ["X-Request-ID", "Server-Timing", "Retry-After"]  # to a frontend of another origin
+
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Build the web application; no model is loaded and no connection made until it is used or warmed.
@@ -29,7 +31,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     if container.settings.cors_origins:
         from flask_cors import CORS
 
-        CORS(app, origins=list(container.settings.cors_origins), expose_headers=["X-Request-ID"])
+        CORS(app, origins=list(container.settings.cors_origins), expose_headers=EXPOSED_HEADERS)
     app.register_blueprint(image_routes.blueprint)
     app.register_blueprint(person_routes.blueprint)
     app.register_blueprint(health_routes.blueprint)

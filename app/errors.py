@@ -107,6 +107,21 @@ class StoreTimeout(StoreUnavailable):
     code = "store_timeout"
 
 
+class Overloaded(AppError):
+    """More photos are waiting than can be answered in time.
+
+    :param retry_after_s: when it is worth coming back, in seconds.
+    """
+
+    code, status = "overloaded", 503
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(
+            "The service is busy with other photos; try again in a moment.", details={"retry_after_s": retry_after_s}
+        )
+        self.retry_after_s = retry_after_s
+
+
 class StartupError(AppError):
     """The service cannot start as configured; the message is the one sentence the operator needs."""
 

@@ -10,6 +10,7 @@ import structlog
 
 from app.domain import Mode
 from app.errors import AppError, StoreUnavailable
+from app.timing import recording, stage
 
 if TYPE_CHECKING:
     from app.bootstrap import Container
@@ -24,18 +25,15 @@ def check_start(container: Container) -> None:
 
     :raises AppError: with the one sentence that the operator needs.
     """
-    mode = container.settings.mode
-    log.info("start", mode=str(mode), model=container.engine.spec.model, detector=container.engine.spec.detector)
-    if mode is not Mode.PGVECTOR:
-        container.pkl_snapshots.check_all()
-        if not container.pkl_snapshots.domains():
-            log.warning("pkl.no_gallery", folder=str(container.settings.galleries))
-    if mode is Mode.DUAL:
-        _warn_of_unequal_thresholds(container)
-    if container.uses_embedded_postgres:
-        _start_embedded(container)
-    if container.settings.vector_db_enabled:
-        _check_database(container)
+    with recording() as stages:
+        with stage("weights"):
+            _name_engine(container)
+        if container.settings.mode is not Mode.PGVECTOR:
+            with stage("pkl"):
+                _check_pkl(container)
+        with stage("database"):
+            _prepare_database(container)
+    log.info("start checked", **_in_ms(stages, "weights", "pkl", "database"))
 
 
 def warm(container: Container) -> None:
@@ -43,13 +41,45 @@ def warm(container: Container) -> None:
 
     :raises StartupError: a model cannot be loaded.
     """
-    container.engine.warm()
+    with recording() as stages:
+        with stage("model"):
+            container.engine.warm()
+        with stage("gallery"):
+            _warm_galleries(container)
+    log.info("worker ready", mode=str(container.settings.mode), **_in_ms(stages, "model", "gallery"))
+
+
+def _name_engine(container: Container) -> None:
+    spec, threshold = container.engine.spec, container.threshold
+    log.info("start", mode=str(container.settings.mode), model=spec.model, detector=spec.detector)
+    log.info("threshold", distance=threshold.distance, source=threshold.source, pipeline=spec.pipeline)
+
+
+def _check_pkl(container: Container) -> None:
+    container.pkl_snapshots.check_all()
+    if not container.pkl_snapshots.domains():
+        log.warning("pkl.no_gallery", folder=str(container.settings.galleries))
+
+
+def _prepare_database(container: Container) -> None:
+    if container.settings.mode is Mode.DUAL:
+        _warn_of_unequal_thresholds(container)
+    if container.uses_embedded_postgres:
+        _start_embedded(container)
+    if container.settings.vector_db_enabled:
+        _check_database(container)
+    if container.mirror is not None:  # not connected: no client may cross the fork
+        log.info("pgvector gallery is searched in Milvus", collection=container.mirror.index.collection)
+
+
+def _warm_galleries(container: Container) -> None:
     if container.settings.mode is not Mode.PGVECTOR:
         for domain in container.pkl_snapshots.domains():
             _attempt("pkl.not_warmed", partial(container.pkl_snapshots.current, domain))
     if container.settings.vector_db_enabled:
         _attempt("pgvector.not_warmed", container.pgvector_recognition.domains)
-    log.info("worker ready", mode=str(container.settings.mode))
+    if container.mirror is not None:
+        _attempt("pgvector.milvus_not_ready", container.mirror.warm)
 
 
 def _warn_of_unequal_thresholds(container: Container) -> None:
@@ -82,6 +112,11 @@ def _check_database(container: Container) -> None:
         log.warning("pgvector database not reachable at start", reason=error.message)
     finally:
         container.database.close()  # no connection may cross the fork
+
+
+def _in_ms(stages: dict[str, float], *names: str) -> dict[str, int]:
+    """Of the stages, these; the others are parts of them, and counted already."""
+    return {f"{name}_ms": round(stages[name]) for name in names if name in stages}
 
 
 def _attempt(event: str, action: Callable[[], object]) -> None:

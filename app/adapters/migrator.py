@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import app.migrations
-from app.adapters.postgres import Database
+from app.adapters.postgres import Database, translated_errors
 from app.adapters.postgres_errors import MIGRATE, is_circumstance, refused
 from app.errors import AppError, StartupError
 
@@ -31,6 +31,8 @@ def migrate(database: Database, folder: Path = MIGRATIONS) -> list[str]:
     :raises StartupError: a migration failed and was rolled back (those before it stay), or the schema is a newer one.
     :raises StoreUnavailable: the database cannot be reached, or does not let us.
     """
+    if _is_newest(database, folder):
+        return []
     from alembic import command
 
     applied: list[str] = []
@@ -51,6 +53,8 @@ def pending_migrations(database: Database, folder: Path = MIGRATIONS) -> list[st
     :raises StartupError: the schema is newer than this version of the service.
     :raises StoreUnavailable: the database cannot be reached.
     """
+    if _is_newest(database, folder):
+        return []
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
@@ -68,6 +72,18 @@ def require_migrated(database: Database) -> None:
     """
     if pending := pending_migrations(database):
         raise StartupError(f"The database is not up to date (pending: {', '.join(pending)}). {MIGRATE}")
+
+
+def _is_newest(database: Database, folder: Path) -> bool:
+    """Whether the last migration in the folder was applied; a start then loads no Alembic, which takes 0.35 s."""
+    newest = max((path.name[1:5] for path in folder.glob("versions/m[0-9]*.py")), default=None)
+    with translated_errors(), closing(database.connect()) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT to_regclass('alembic_version') IS NOT NULL")
+        if not cursor.fetchone()[0]:
+            return False
+        cursor.execute("SELECT version_num FROM alembic_version")
+        return bool(cursor.fetchall() == [(newest,)])
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from app.domain import Face, ImageBgr, Mode, RecognizedFace
+from app.domain import Face, Mode, Photo, RecognizedFace
 from app.errors import DatabaseUnconfigured, NoFace, StoreUnavailable, UnknownDomain
-from app.images import ImageLimits, decode_image
+from app.images import ImageLimits, decode_photo
+from app.timing import stage
 
 if TYPE_CHECKING:
     from app.services.recognition_pgvector import PgVectorRecognitionService
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class Engine(Protocol):
     """Finds and embeds the faces of a photo."""
 
-    def embed_faces(self, image_bgr: ImageBgr) -> list[Face]:
+    def embed_faces(self, photo: Photo) -> list[Face]:
         """All faces, largest first."""
         ...
 
@@ -86,7 +87,9 @@ class RecognitionController:
         )
 
     def _faces_of(self, image_bytes: bytes) -> list[Face]:
-        faces = self._engine.embed_faces(decode_image(image_bytes, self._limits.image))
+        with stage("decode"):
+            photo = decode_photo(image_bytes, self._limits.image)
+        faces = self._engine.embed_faces(photo)
         if not faces:
             raise NoFace("No face was found in this photo; send one in which a face can be seen.")
         least = self._limits.min_face_px
@@ -98,10 +101,12 @@ class RecognitionController:
         return large_enough
 
     def _answer_pkl(self, faces: Sequence[Face], domain: str) -> dict[str, Any]:
-        return {"recognized_faces": _to_json(self._pkl_gallery().recognize_faces(faces, domain))}
+        with stage("pkl"):
+            return {"recognized_faces": _to_json(self._pkl_gallery().recognize_faces(faces, domain))}
 
     def _answer_pgvector(self, faces: Sequence[Face], domain: str) -> dict[str, Any]:
-        return {"recognized_faces": _to_json(self._database_gallery().recognize_face_pgvector(faces, domain))}
+        with stage("pgvector"):
+            return {"recognized_faces": _to_json(self._database_gallery().recognize_face_pgvector(faces, domain))}
 
     def _answer_dual(self, faces: Sequence[Face], domain: str) -> dict[str, Any]:
         control = self._pkl_gallery()

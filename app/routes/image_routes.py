@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, current_app, request
 
-from app.auth import Role
+from app.auth import Role, Token
+from app.domain import Mode
 from app.errors import BadRequest
-from app.routes.http import container, current_token
+from app.routes.http import container, current_token, timed
+from app.timing import stage
 
 blueprint = Blueprint("image", __name__)
 
@@ -16,20 +19,30 @@ blueprint = Blueprint("image", __name__)
 @blueprint.post("/recognize")
 def recognize_face() -> dict[str, Any]:
     """Recognise the faces of the photo in the form's file field `image`, in the mode that is set."""
-    domain, image_bytes = _upload()
-    return container().recognition_controller.recognize_face(image_bytes, domain)
+    return _answer(container().settings.mode, container().recognition_controller.recognize_face)
 
 
 @blueprint.post("/recognize-pgvector-test")
 def recognize_face_pgvector_test() -> dict[str, Any]:
     """The same with the pgvector gallery alone, whatever the mode, for testers."""
-    domain, image_bytes = _upload()
-    return container().recognition_controller.recognize_face_pgvector_test(image_bytes, domain)
+    return _answer(Mode.PGVECTOR, container().recognition_controller.recognize_face_pgvector_test)
 
 
-def _upload() -> tuple[str, bytes]:
+def _answer(mode: Mode, recognise: Callable[[bytes, str], dict[str, Any]]) -> dict[str, Any]:
     token = current_token()
     token.require(Role.RECOGNISE)
+    turns = container().turns
+    with timed("recognize", mode=str(mode)) as facts:
+        turns.require_room()
+        with stage("upload"):
+            facts["domain"], image_bytes = _upload(token)
+        with turns.turn():
+            answer = recognise(image_bytes, facts["domain"])
+        facts["faces"] = len(answer["recognized_faces"])
+        return answer
+
+
+def _upload(token: Token) -> tuple[str, bytes]:
     domain = token.domain(request.form.get("domain") or request.args.get("domain"))
     files = request.files.getlist("image")
     if not files:

@@ -13,6 +13,7 @@ import structlog
 from app.domain import RecognizedFace, person_key
 from app.services.comparison import compare_results, differing_faces
 from app.services.shadow import Outcome, Shadow
+from app.timing import stage
 
 log = structlog.get_logger(__name__)
 
@@ -26,14 +27,23 @@ def recognize_dual(shadow: Shadow, control: Recognise, candidate: Recognise, dom
         `pgvector_results` is empty and `comparison` holds `candidate_error` with its code and message.
     :raises: only what the control raises.
     """
-    faces, control_ms, outcome = shadow.run(control, candidate)
-    pkl_results = [face.to_json() for face in faces]
-    pgvector_results = [face.to_json() for face in outcome.value or ()]
-    comparison = compare_results(pkl_results, pgvector_results)
-    if outcome.error is not None:
-        comparison["candidate_error"] = {"code": outcome.error.error_code, "message": outcome.error.message}
-    _log(comparison, domain, control_ms, outcome)
+    faces, control_ms, outcome = shadow.run(_staged("pkl", control), _staged("pgvector", candidate))
+    with stage("compare"):
+        pkl_results = [face.to_json() for face in faces]
+        pgvector_results = [face.to_json() for face in outcome.value or ()]
+        comparison = compare_results(pkl_results, pgvector_results)
+        if outcome.error is not None:
+            comparison["candidate_error"] = {"code": outcome.error.error_code, "message": outcome.error.message}
+        _log(comparison, domain, control_ms, outcome)
     return {"recognized_faces": pkl_results, "pgvector_results": pgvector_results, "comparison": comparison}
+
+
+def _staged(name: str, recognise: Recognise) -> Recognise:
+    def timed() -> Sequence[RecognizedFace]:
+        with stage(name):
+            return recognise()
+
+    return timed
 
 
 def _log(comparison: dict[str, Any], domain: str, control_ms: float, outcome: Outcome[Any]) -> None:

@@ -129,6 +129,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "LOG_FORMAT": "json",
         # The tests share two cores with the database and several workers: no candidate is to miss its limit by that.
         "VECTOR_DB_CANDIDATE_TIMEOUT_MS": "5000",
+        "RECOGNIZE_WAIT_LIMIT_S": "60",  # and no photo its turn
     }
 
 
