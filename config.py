@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     port: int = Field(5001, ge=1, le=65535)
     web_workers: int = Field(2, ge=1, le=64)
     web_threads: int = Field(4, ge=1, le=64)
+    recognize_max_waiting: int = Field(8, ge=0, le=256)
+    recognize_wait_limit_s: float = Field(10.0, gt=0.0, le=600.0)
     request_timeout_s: int = Field(60, ge=5)
     graceful_timeout_s: int = Field(30, ge=1)
     cors_origins: Names = ()
@@ -59,11 +61,24 @@ class Settings(BaseSettings):
     vector_db_ef_search: int = Field(200, ge=10, le=1000)
     vector_db_exact_max_rows: int = Field(10_000, ge=0)
     vector_db_similarity_threshold: float | None = Field(None, ge=-1.0, le=1.0)
+    vector_db_target_recall: float = Field(0.999, gt=0.0, lt=1.0)
+    vector_db_target_recall_top5: float = Field(0.99, gt=0.0, lt=1.0)
+    vector_db_retry_ef_search: int = Field(0, ge=0, le=1000)
+    vector_db_retry_margin: float = Field(0.02, ge=0.0, le=2.0)
+
+    # --- where the gallery of the database is searched (docs/milvus.md)
+    gallery_backend: Literal["pgvector", "milvus"] = "pgvector"
+    gallery_milvus_uri: SecretStr | None = None
+    gallery_milvus_token: SecretStr | None = None
+    gallery_milvus_collection: str = Field("face_gallery", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,199}$")
+    gallery_milvus_index: Literal["HNSW", "FLAT"] = "HNSW"
+    gallery_milvus_ef: int = Field(200, ge=10, le=4096)
 
     # --- the engine
     face_model: str = "ArcFace"
     face_detector: str = "retinaface"
     face_engine: Literal["onnx", "tensorflow"] = "onnx"
+    face_pipeline: Literal["deepface", "fast"] = "deepface"
     face_align: bool = True
     face_normalization: Literal["base", "raw", "Facenet", "Facenet2018", "VGGFace", "VGGFace2", "ArcFace"] = "base"
     face_expand_percentage: int = Field(0, ge=0, le=100)
@@ -122,6 +137,18 @@ class Settings(BaseSettings):
     def _check_candidate_limit(self) -> Self:
         if self.vector_db_candidate_timeout_ms > self.request_timeout_s * 1000:
             raise ValueError("VECTOR_DB_CANDIDATE_TIMEOUT_MS must not be longer than REQUEST_TIMEOUT_S")
+        return self
+
+    @model_validator(mode="after")
+    def _check_milvus(self) -> Self:
+        if self.gallery_backend == "pgvector":
+            return self
+        if not self.vector_db_enabled:
+            raise ValueError("GALLERY_BACKEND=milvus needs VECTOR_DB_ENABLED=true")
+        if self.gallery_milvus_uri is None:
+            raise ValueError("GALLERY_BACKEND=milvus needs GALLERY_MILVUS_URI")
+        if "://" not in self.gallery_milvus_uri.get_secret_value() and self.web_workers > 1:
+            raise ValueError("Milvus Lite, a file, serves one process only: set WEB_WORKERS=1 or name a Milvus server")
         return self
 
     @property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from app import bootstrap_people
+from app import bootstrap_milvus, bootstrap_people
 from app.auth import TokenStore
 from app.controllers.recognition_controller import PhotoLimits, RecognitionController
 from app.domain import GalleryFace, Mode
@@ -24,14 +24,17 @@ from config import Settings
 if TYPE_CHECKING:
     from app.adapters.deepface_engine import DeepFaceEngine
     from app.adapters.embedded_postgres import EmbeddedPostgres
+    from app.adapters.face_thresholds import Threshold
     from app.adapters.gallery_lock import GalleryLocks
     from app.adapters.pkl.live import LivePklGalleries
     from app.adapters.pkl.snapshots import PklSnapshots
     from app.adapters.postgres import Database
+    from app.bootstrap_milvus import MilvusMirror
     from app.controllers.person_controller import PersonController
     from app.services.people.gallery_changes import GalleryChanges
     from app.services.recognition_pgvector import PgVectorRecognitionService
     from app.services.recognition_service import RecognitionService
+    from app.services.turns import Turns
     from app.services.vector_db_service import VectorDbService
 
 log = structlog.get_logger(__name__)
@@ -88,23 +91,30 @@ class Container:
                 normalization=s.face_normalization,
                 expand_percentage=s.face_expand_percentage,
                 image_max_side=s.face_image_max_side,
+                pipeline=s.face_pipeline,
             )
         )
 
     @cached_property
     def photo_limits(self) -> PhotoLimits:
         """What a photo must satisfy to be recognised."""
-        image = ImageLimits(max_pixels=self.settings.image_max_megapixels * MEGA)
-        return PhotoLimits(image=image, min_face_px=self.settings.face_min_size)
+        s = self.settings
+        enough_side = s.face_image_max_side if s.face_pipeline == "fast" else 0
+        image = ImageLimits(max_pixels=s.image_max_megapixels * MEGA, enough_side=enough_side)
+        return PhotoLimits(image=image, min_face_px=s.face_min_size)
+
+    @cached_property
+    def threshold(self) -> Threshold:
+        """The largest cosine distance of a match, and who says so."""
+        from app.adapters.face_thresholds import Threshold, default_threshold
+
+        given = self.settings.face_distance_threshold
+        return default_threshold(self.engine.spec) if given is None else Threshold(given, "FACE_DISTANCE_THRESHOLD")
 
     @cached_property
     def pkl_policy(self) -> MatchPolicy:
         """What counts as a match in the PKL gallery."""
-        threshold = self.settings.face_distance_threshold
-        return MatchPolicy(
-            threshold=self.engine.default_threshold if threshold is None else threshold,
-            confidence_of=self.engine.confidence_of,
-        )
+        return MatchPolicy(threshold=self.threshold.distance, confidence_of=self.engine.confidence_of)
 
     @cached_property
     def pgvector_policy(self) -> MatchPolicy:
@@ -191,7 +201,8 @@ class Container:
         from app.services.vector_db_service import SearchOptions, VectorDbService
 
         s = self.settings
-        options = SearchOptions(ef_search=s.vector_db_ef_search, exact_max_rows=s.vector_db_exact_max_rows)
+        retry = s.vector_db_retry_ef_search, s.vector_db_retry_margin
+        options = SearchOptions(s.vector_db_ef_search, s.vector_db_exact_max_rows, *retry)
         return VectorDbService(self.database, self.engine.spec, options)
 
     @cached_property
@@ -203,7 +214,14 @@ class Container:
         s = self.settings
         shadow = Shadow(s.vector_db_candidate_timeout_ms / 1000, threads=s.web_threads)
         limit_s, reading = s.vector_db_timeout_ms / 1000, self.gallery_locks.reading
-        return PgVectorRecognitionService(self.vector_db, self.pgvector_policy, limit_s, shadow, reading)
+        source = self.vector_db if self.mirror is None else self.mirror.gallery
+        return PgVectorRecognitionService(source, self.pgvector_policy, limit_s, shadow, reading)
+
+    @cached_property
+    def mirror(self) -> MilvusMirror | None:
+        """The index outside of the database, with GALLERY_BACKEND=milvus."""
+        self._made.add("mirror")
+        return bootstrap_milvus.mirror(self) if self.settings.gallery_backend == "milvus" else None
 
     def migrate(self) -> list[str]:
         """Bring the database's schema up to date; the names of the migrations that were applied."""
@@ -239,6 +257,13 @@ class Container:
         return TokenStore(self.settings.tokens_path)
 
     @cached_property
+    def turns(self) -> Turns:
+        """The queue in front of the engine, one per process."""
+        from app.services.turns import Turns
+
+        return Turns(self.settings.recognize_max_waiting, self.settings.recognize_wait_limit_s)
+
+    @cached_property
     def recognition_controller(self) -> RecognitionController:
         """The one pipeline, with the galleries that the mode asks for."""
         mode = self.settings.mode
@@ -254,6 +279,8 @@ class Container:
         """Let go of threads, connections and, where this process started it, the embedded server."""
         if "pgvector_recognition" in self._made:
             self.pgvector_recognition.close()
+        if "mirror" in self._made and self.mirror is not None:
+            self.mirror.index.close()
         if "live_pkl" in self._made:
             self.live_pkl.close()
         if "database" in self._made:

@@ -33,7 +33,8 @@ def embedding_pool(container: Container, request: PoolRequest) -> EmbeddingPool:
     """Workers that embed as `container.engine` does; they are started by the first photo."""
     settings = container.settings
     # The workers need no secret, and may work in another folder.
-    public = settings.model_copy(update={"database_url": None, "deepface_home": settings.weights_home.absolute()})
+    secrets = {"database_url": None, "gallery_milvus_uri": None, "gallery_milvus_token": None}
+    public = settings.model_copy(update=secrets | {"deepface_home": settings.weights_home.absolute()})
     build = partial(photo_embedder, public, request.policy, container.engine.spec.key)
     if request.engine == "ray":
         from app.adapters.embedding.ray_pool import RayPool

@@ -52,7 +52,8 @@ def gallery_changes(container: Container) -> GalleryChanges:
     from app.services.people.gallery_changes import GalleryChanges
 
     files = GalleryFiles(container.settings.galleries)
-    return GalleryChanges(container.database, container.live_pkl, files, container.gallery_locks)
+    follow = container.mirror.outbox.follow if container.mirror is not None else None
+    return GalleryChanges(container.database, container.live_pkl, files, container.gallery_locks, follow)
 
 
 def person_controller(container: Container) -> PersonController:
@@ -80,7 +81,8 @@ def person_controller(container: Container) -> PersonController:
         merging=PersonMerging(store, images, changes),
         deletion=PersonDeletion(database, store, images, changes, forget),
     )
-    return PersonController(container.engine.embed_faces, _photo_gate(container), people)
+    embed_faces = container.turns.in_turn(container.engine.embed_faces)
+    return PersonController(embed_faces, _photo_gate(container), people)
 
 
 def _photo_gate(container: Container) -> PhotoGate:

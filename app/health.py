@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,10 @@ from app.errors import AppError
 
 if TYPE_CHECKING:
     from app.bootstrap import Container
+    from app.services.mirror.outbox import Backlog
+    from app.services.vector_db_service import GalleryCount
 
+BEHIND = "More faces changed than a search can look at beside Milvus: run `python -m scripts.sync_milvus`."
 OK, DEGRADED, DOWN = "ok", "degraded", "down"
 
 Part = dict[str, Any]
@@ -23,7 +26,8 @@ def report(container: Container, with_details: bool) -> dict[str, Any]:
     :param with_details: also counts, domains and reasons, for those who may see them.
     """
     mode = container.settings.mode
-    services = {"engine": _part(lambda: {"spec": container.engine.spec.to_document()})}
+    load = asdict(container.turns.load)  # of the worker that answers
+    services = {"engine": _part(lambda: {"spec": container.engine.spec.to_document(), "load": load})}
     if mode is not Mode.PGVECTOR:
         services["pkl_gallery"] = _pkl(container)
     if container.settings.vector_db_enabled:
@@ -49,7 +53,17 @@ def _pkl(container: Container) -> Part:
 
 def _pgvector(container: Container) -> Part:
     counts = container.vector_db.counts()
-    return {"domains": {name: asdict(count) for name, count in counts.items()}}
+    if container.mirror is not None:
+        return _milvus(counts, container.mirror.backlog())
+    plans = container.vector_db.plan_health(counts)
+    domains = {name: {**asdict(count), "search": plans[name].to_document()} for name, count in counts.items()}
+    return {"backend": "pgvector", "domains": domains}
+
+
+def _milvus(counts: Mapping[str, GalleryCount], backlog: Backlog) -> Part:
+    domains = {name: asdict(count) for name, count in counts.items()}
+    behind = {"status": DEGRADED, "reason": BEHIND} if backlog.is_too_long else {}
+    return {"backend": "milvus", "domains": domains, "waiting": backlog.changes} | behind
 
 
 def _part(ask: Callable[[], Part]) -> Part:

@@ -16,13 +16,14 @@ from app.services.matching import ROUNDING_MARGIN, Candidate, MatchPolicy, exact
 from app.services.shadow import Shadow
 
 if TYPE_CHECKING:
+    from app.services.gallery import FaceSource
     from app.services.person_search import StoredFace
-    from app.services.vector_db_service import VectorDbService
 
 
 class PgVectorRecognitionService:
     """Finds the best persons of a domain of the database for probe embeddings; implements `Gallery`.
 
+    :param vector_db: where candidates come from.
     :param timeout_s: limit of a search where the caller sets none.
     :param shadow: runs the searches of dual mode, within a limit of its own.
     :param reading: keeps changes of a domain's persons out while both galleries are searched.
@@ -32,7 +33,7 @@ class PgVectorRecognitionService:
 
     def __init__(
         self,
-        vector_db: VectorDbService,
+        vector_db: FaceSource,
         policy: MatchPolicy,
         timeout_s: float,
         shadow: Shadow | None = None,

@@ -14,6 +14,7 @@ from app.adapters.embedded_postgres import EmbeddedPostgres
 from app.adapters.migrator import migrate
 from app.adapters.postgres import Database
 from tests.integration.gallery_host import GalleryHost, set_environment
+from tests.integration.milvus_server import MilvusServer
 
 TEMPLATE = "migrated_template"
 
@@ -75,6 +76,15 @@ def migrated_database(make_database: MakeDatabase) -> Iterator[Database]:
     opened = make_database()
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
+    """A running Milvus Lite server; each test takes a collection of its own."""
+    server = MilvusServer(tmp_path_factory.mktemp("milvus"))
+    server.start()
+    yield server
+    server.close()
 
 
 def _create(server: EmbeddedPostgres, name: str, template: str, pool_size: int = 4) -> Database:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,7 @@ class World:
 
     storage: Path
     database: Database
+    follow: Callable[[], bool] | None = None
 
     def __post_init__(self) -> None:
         galleries = self.storage / "galleries"
@@ -69,7 +71,8 @@ class World:
         self.live = LivePklGalleries(snapshots, galleries, self._settle)
         self.pkl = RecognitionService(self.live.current, self.live.domains, POLICY)
         files = GalleryFiles(galleries)
-        self.changes = GalleryChanges(self.database, self.live, files, GalleryLocks(self.storage / "locks"))
+        locks = GalleryLocks(self.storage / "locks")
+        self.changes = GalleryChanges(self.database, self.live, files, locks, self.follow)
         store = PersonStore(SPEC)
         images = PersonImages(store, self.live, files)
         self.persons = PersonService(self.database, store, images, self.changes, self.pgvector.search)

@@ -1,4 +1,4 @@
-"""One contract, two galleries: whatever holds for the PKL gallery holds for pgvector, to the sixth decimal."""
+"""One contract, every gallery: what holds for the PKL gallery holds for pgvector and Milvus, to the sixth decimal."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from app.services.matching import Candidate, MatchPolicy, exact_distances, rank_
 from app.services.recognition_pgvector import PgVectorRecognitionService
 from app.services.recognition_service import RecognitionService
 from app.services.vector_db_service import SearchOptions, VectorDbService
+from tests.integration.galleries import tune_to_templates
+from tests.integration.milvus_server import MilvusServer, mirrored
 
 D = 16
 DOMAIN = "contract"
@@ -51,12 +53,21 @@ def axis(i: int, j: int | None = None, share: float = 0.0) -> NDArray[np.float64
     return vector
 
 
-@pytest.fixture(params=["pkl", "pgvector exact", "pgvector HNSW"])
-def fill(request: pytest.FixtureRequest, tmp_path: Path) -> Fill:
+KINDS = ["pkl", "pgvector exact", "pgvector HNSW", "pgvector templates", "pgvector templates HNSW", "milvus"]
+
+
+@pytest.fixture(params=KINDS)
+def fill(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fill:
     """Makes a gallery of the kind under test that holds the given faces."""
     if request.param == "pkl":
         return lambda faces: pkl_gallery(tmp_path, faces)
     database: Database = request.getfixturevalue("migrated_database")
+    if request.param == "milvus":
+        milvus: MilvusServer = request.getfixturevalue("milvus")
+        return lambda faces: milvus_gallery(milvus, database, faces)
+    if "templates" in request.param:
+        monkeypatch.setattr("app.services.search.plan.INDEXED_FROM", 0 if "HNSW" in request.param else 1_000)
+        return lambda faces: tuned_gallery(database, faces)
     exact_max_rows = 1_000_000 if request.param == "pgvector exact" else 0
     return lambda faces: pgvector_gallery(database, faces, exact_max_rows)
 
@@ -74,6 +85,20 @@ def pgvector_gallery(database: Database, faces: Sequence[GalleryFace], exact_max
     vector_db.add_faces(DOMAIN, faces)
     vector_db.ensure_index(DOMAIN)
     return PgVectorRecognitionService(vector_db, POLICY, timeout_s=10)
+
+
+def tuned_gallery(database: Database, faces: Sequence[GalleryFace]) -> Gallery:
+    vector_db = VectorDbService(database, SPEC)
+    vector_db.add_faces(DOMAIN, faces)
+    tune_to_templates(database, SPEC, DOMAIN, POLICY.threshold)
+    return PgVectorRecognitionService(VectorDbService(database, SPEC), POLICY, timeout_s=10)
+
+
+def milvus_gallery(server: MilvusServer, database: Database, faces: Sequence[GalleryFace]) -> Gallery:
+    parts = mirrored(server, database, SPEC)
+    parts.vector_db.add_faces(DOMAIN, faces)
+    parts.copy()
+    return PgVectorRecognitionService(parts.gallery, POLICY, timeout_s=10)
 
 
 def search(gallery: Gallery, *probes: NDArray[np.float64]) -> list[FaceMatches]:

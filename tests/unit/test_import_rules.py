@@ -19,8 +19,11 @@ DOMAIN = {
     "app.gallery_matrix",
     "app.gallery_view",
     "app.gallery_change",
+    "app.face_index",
     "app.person_names",
     "app.atomic_file",
+    "app.timing",
+    "app.thread_limits",
 }
 LAYERS = {
     "app.routes": DOMAIN | {"app.routes", "app.controllers", "app.services", "app.auth", "app.health"},
@@ -31,18 +34,24 @@ LAYERS = {
     "app.bootstrap_ingest": None,
     "app.bootstrap_backup": None,
     "app.bootstrap_scripts": None,  # its half for scripts
+    "app.bootstrap_calibration": None,
+    "app.bootstrap_milvus": None,
     "app.bootstrap_people": None,  # its part for persons
     "app": None,  # create_app wires the routes
 }
 # Each vendor SDK is imported in one module; Alembic's environment and versions are one room.
 VENDORS = {
-    "deepface": "app/adapters/deepface_engine.py",
+    "deepface": "app/adapters/deepface_library.py",
     "psycopg2": "app/adapters/postgres.py",
+    "pymilvus": "app/adapters/milvus_connection.py",
+    "grpc": "app/adapters/milvus_connection.py",
     "pgvector": "app/adapters/postgres.py",
     "pillow_heif": "app/images.py",
     "PIL": "app/images.py",
     "flask_cors": "app/__init__.py",
     "ray": "app/adapters/embedding/ray_pool.py",
+    "matplotlib": "app/adapters/tradeoff_plot.py",
+    "threadpoolctl": "app/thread_limits.py",
 }
 
 
@@ -85,10 +94,14 @@ def test_imports_run_one_way(path: Path) -> None:
 
 @pytest.mark.parametrize(("vendor", "home"), VENDORS.items())
 def test_each_vendor_is_imported_in_exactly_one_module(vendor: str, home: str) -> None:
-    importers = {
-        str(path.relative_to(ROOT)) for path in SOURCES if any(n.split(".")[0] == vendor for n in imports(path))
-    }
+    importers = {str(path.relative_to(ROOT)) for path in SOURCES if vendor in vendors_of(path)}
     assert importers == {home}
+
+
+def vendors_of(path: Path) -> set[str]:
+    """The packages a module imports; a benchmark may import what it measures against, and draw."""
+    packages = {name.split(".")[0] for name in imports(path)}
+    return packages - {"deepface", "matplotlib"} if path.is_relative_to(ROOT / "bench") else packages
 
 
 def test_only_config_reads_the_environment() -> None:
@@ -108,6 +121,22 @@ def reads_environment(tree: ast.Module) -> bool:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("os.getenv", "os.environ.get"):
             return True
     return False
+
+
+def test_a_service_that_is_not_set_to_milvus_never_loads_its_client() -> None:
+    code = """
+import sys
+from app.bootstrap import Container
+from config import Settings
+
+for settings in ({}, {"vector_db_enabled": True, "database_url": "postgresql://nobody@127.0.0.1:1/none"}):
+    container = Container(Settings(_env_file=None, **settings))
+    assert container.mirror is None
+import app.lifecycle, app.bootstrap_people, app.bootstrap_scripts, app.services.recognition_pgvector
+print(*sorted({m.split('.')[0] for m in sys.modules}))
+"""
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert not {"pymilvus", "grpc", "milvus_lite"} & set(loaded.split())
 
 
 def test_importing_app_is_light() -> None:

@@ -20,20 +20,30 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def documented() -> dict[str, str]:
-    return dict(re.findall(r"^#?([A-Z0-9_]+)=(.*)$", ENV_EXAMPLE.read_text(), flags=re.MULTILINE))
+def documented(pattern: str = "#?") -> dict[str, str]:
+    return dict(re.findall(rf"^{pattern}([A-Z0-9_]+)=(.*)$", ENV_EXAMPLE.read_text(), flags=re.MULTILINE))
 
 
 def test_every_setting_is_documented_and_nothing_else_is() -> None:
     assert set(documented()) == {name.upper() for name in Settings.model_fields}
 
 
-def test_the_documented_values_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in documented().items():
+def test_the_commented_values_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in documented("#").items():
         monkeypatch.setenv(name, value)
     assert Settings() == Settings.model_construct(
         **{n: f.get_default(call_default_factory=True) for n, f in Settings.model_fields.items()}
     )
+
+
+def test_a_new_installation_gets_the_fast_pipeline_and_one_that_says_nothing_keeps_deepfaces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert Settings().face_pipeline == "deepface"
+
+    for name, value in documented("").items():
+        monkeypatch.setenv(name, value)
+    assert Settings().face_pipeline == "fast"
 
 
 @pytest.mark.parametrize(

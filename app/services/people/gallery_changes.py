@@ -37,13 +37,22 @@ class GalleryChanges:
     """The one way in which persons change, whoever asks for it.
 
     :param pkl: the PKL galleries with their journals.
+    :param follow: brings what was committed into an index outside of the database; whether nothing is left to bring.
     """
 
-    def __init__(self, database: Database, pkl: LivePklGalleries, files: GalleryFiles, locks: GalleryLocks) -> None:
+    def __init__(
+        self,
+        database: Database,
+        pkl: LivePklGalleries,
+        files: GalleryFiles,
+        locks: GalleryLocks,
+        follow: Callable[[], bool] | None = None,
+    ) -> None:
         self._database = database
         self._pkl = pkl
         self._files = files
         self._locks = locks
+        self._follow = follow or (lambda: True)
         self._next_try: dict[str, float] = {}
 
     def carry_out(self, domain: str, work: Callable[[Cursor], tuple[T, GalleryChange]]) -> T:
@@ -141,7 +150,8 @@ class GalleryChanges:
             failed = self._files.apply(domain, change.moves)
             if change.forget and domain in self._pkl.domains():
                 self._pkl.fold(domain)
-            if not failed:
+            followed = self._follow()
+            if not failed and (followed or not change.forget):  # nobody is forgotten while an index has their vectors
                 self._complete_receipt(change)
                 self._pkl.journal(domain).finish(change.id)
                 self._files.drop_staged(domain)
