@@ -10,6 +10,7 @@ help:
 	@echo "make run    set up, fill a demo gallery, start the service, recognise three photos, keep serving"
 	@echo "make test   set up, lint, check types, run every test"
 	@echo "make check  lint, types and unit tests only"
+	@echo "make bench  the short form of every benchmark, into bench/results/ (under ten minutes)"
 
 run: $(VENV)/.demo
 	@exec $(BIN)/python -m scripts.quickstart
@@ -22,6 +23,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/unit
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m bench
 
 # After changing a requirements file: resolve anew and pin what was resolved.
 lock:
@@ -44,4 +48,9 @@ $(VENV)/.demo: requirements-demo.txt requirements-core.txt constraints.txt | $(V
 $(VENV)/.dev: requirements-dev.txt requirements.txt requirements-demo.txt requirements-core.txt constraints.txt | $(VENV)/bin/python
 	@echo "Installing the full runtime and the development tools into $(VENV) (a few minutes, once)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: requirements-bench.txt requirements-demo.txt requirements-core.txt constraints.txt | $(VENV)/bin/python
+	@echo "Installing the lean runtime and the benchmarks' peers into $(VENV) (a few minutes, once)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-demo.txt -r requirements-bench.txt
 	@touch $@ $(VENV)/.demo
