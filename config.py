@@ -49,6 +49,16 @@ class Settings(BaseSettings):
     # --- the mode (CONTRACT, part A)
     vector_db_enabled: bool = False
     vector_db_dual_mode: bool = True
+    vector_db_primary: Literal["pkl", "pgvector"] = "pkl"
+    dual_mode_sample_rate: float = Field(1.0, ge=0.0, le=1.0)
+
+    # --- the evidence for the cutover
+    parity_retention_days: int = Field(90, ge=1)
+    parity_queue: int = Field(2000, ge=1)
+    parity_explain_queue: int = Field(200, ge=1)
+    parity_explain_timeout_ms: int = Field(5000, ge=50)
+    parity_keep_faces: bool = False
+    parity_key: SecretStr | None = None
 
     # --- the pgvector gallery
     database_url: SecretStr | None = None
@@ -83,6 +93,13 @@ class Settings(BaseSettings):
     enrol_min_brightness: float = Field(40.0, ge=0.0, le=255.0)
     enrol_max_brightness: float = Field(220.0, ge=0.0, le=255.0)
     enrol_dominance: float = Field(4.0, ge=1.0)
+
+    # --- the console
+    console_enabled: bool = True
+    console_secret_key: SecretStr | None = Field(None, min_length=32)
+    console_session_hours: int = Field(12, ge=1, le=720)
+    console_cookie_secure: bool | None = None
+    trusted_proxies: int = Field(0, ge=0, le=10)
 
     # --- uploads
     upload_max_mb: int = Field(20, ge=1, le=1024)
@@ -130,6 +147,11 @@ class Settings(BaseSettings):
         if not self.vector_db_enabled:
             return Mode.PKL
         return Mode.DUAL if self.vector_db_dual_mode else Mode.PGVECTOR
+
+    @property
+    def pgvector_answers(self) -> bool:
+        """Whether `/recognize` answers from pgvector: after the cutover, with or without the PKL as a shadow."""
+        return self.mode is Mode.PGVECTOR or (self.mode is Mode.DUAL and self.vector_db_primary == "pgvector")
 
     @cached_property
     def galleries(self) -> Path:

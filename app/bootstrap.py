@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from app import bootstrap_people
+from app import bootstrap_parity, bootstrap_people
 from app.auth import TokenStore
 from app.controllers.recognition_controller import PhotoLimits, RecognitionController
 from app.domain import GalleryFace, Mode
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from app.adapters.pkl.live import LivePklGalleries
     from app.adapters.pkl.snapshots import PklSnapshots
     from app.adapters.postgres import Database
+    from app.bootstrap_console import ConsoleParts
     from app.controllers.person_controller import PersonController
+    from app.services.parity.parity_store import ParityStore
+    from app.services.parity.recorder import ParityRecorder
     from app.services.people.gallery_changes import GalleryChanges
     from app.services.recognition_pgvector import PgVectorRecognitionService
     from app.services.recognition_service import RecognitionService
@@ -197,13 +200,11 @@ class Container:
     @cached_property
     def pgvector_recognition(self) -> PgVectorRecognitionService:
         from app.services.recognition_pgvector import PgVectorRecognitionService
-        from app.services.shadow import Shadow
 
         self._made.add("pgvector_recognition")
-        s = self.settings
-        shadow = Shadow(s.vector_db_candidate_timeout_ms / 1000, threads=s.web_threads)
-        limit_s, reading = s.vector_db_timeout_ms / 1000, self.gallery_locks.reading
-        return PgVectorRecognitionService(self.vector_db, self.pgvector_policy, limit_s, shadow, reading)
+        limit_s = self.settings.vector_db_timeout_ms / 1000
+        dual = bootstrap_parity.dual_mode(self) if self.settings.mode is Mode.DUAL else None
+        return PgVectorRecognitionService(self.vector_db, self.pgvector_policy, limit_s, dual)
 
     def migrate(self) -> list[str]:
         """Bring the database's schema up to date; the names of the migrations that were applied."""
@@ -231,7 +232,34 @@ class Container:
     def person_controller(self) -> PersonController:
         return bootstrap_people.person_controller(self)
 
+    # --- parity
+
+    @cached_property
+    def parity_database(self) -> Database:
+        self._made.add("parity_database")
+        return bootstrap_parity.parity_database(self)
+
+    @cached_property
+    def parity_store(self) -> ParityStore:
+        return bootstrap_parity.parity_store(self)
+
+    def require_face_key(self) -> None:
+        """:raises StartupError: probe faces are to be kept, and PARITY_KEY is missing or malformed."""
+        bootstrap_parity.face_seal(self)
+
+    @cached_property
+    def parity_recorder(self) -> ParityRecorder:
+        """What keeps the comparisons of dual mode."""
+        self._made.add("parity_recorder")
+        return bootstrap_parity.parity_recorder(self)
+
     # --- the web service
+
+    @cached_property
+    def console(self) -> ConsoleParts:
+        from app.bootstrap_console import console_parts
+
+        return console_parts(self)
 
     @cached_property
     def tokens(self) -> TokenStore:
@@ -254,8 +282,12 @@ class Container:
         """Let go of threads, connections and, where this process started it, the embedded server."""
         if "pgvector_recognition" in self._made:
             self.pgvector_recognition.close()
+        if "parity_recorder" in self._made:
+            self.parity_recorder.close(bootstrap_parity.CLOSE_S)
         if "live_pkl" in self._made:
             self.live_pkl.close()
+        if "parity_database" in self._made:
+            self.parity_database.close()
         if "database" in self._made:
             self.database.close()
         if "embedded_postgres" in self._made:

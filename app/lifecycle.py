@@ -27,11 +27,12 @@ def check_start(container: Container) -> None:
     mode = container.settings.mode
     log.info("start", mode=str(mode), model=container.engine.spec.model, detector=container.engine.spec.detector)
     if mode is not Mode.PGVECTOR:
-        container.pkl_snapshots.check_all()
+        _check_pkl(container)
         if not container.pkl_snapshots.domains():
             log.warning("pkl.no_gallery", folder=str(container.settings.galleries))
     if mode is Mode.DUAL:
         _warn_of_unequal_thresholds(container)
+        container.require_face_key()
     if container.uses_embedded_postgres:
         _start_embedded(container)
     if container.settings.vector_db_enabled:
@@ -52,6 +53,14 @@ def warm(container: Container) -> None:
     log.info("worker ready", mode=str(container.settings.mode))
 
 
+def _check_pkl(container: Container) -> None:
+    """A PKL that only shadows is no reason to refuse."""
+    if container.settings.pgvector_answers:
+        _attempt("DUAL-MODE pkl.not_usable", container.pkl_snapshots.check_all)
+    else:
+        container.pkl_snapshots.check_all()
+
+
 def _warn_of_unequal_thresholds(container: Container) -> None:
     pkl, pgvector = container.pkl_policy.threshold, container.pgvector_policy.threshold
     if pkl != pgvector:
@@ -68,7 +77,7 @@ def _start_embedded(container: Container) -> None:
         container.embedded_postgres.start()
         container.migrate()
     except AppError as error:
-        if container.settings.mode is Mode.PGVECTOR:
+        if container.settings.pgvector_answers:
             raise
         log.error("pgvector database not started", reason=error.message)
 
