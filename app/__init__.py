@@ -33,4 +33,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(image_routes.blueprint)
     app.register_blueprint(person_routes.blueprint)
     app.register_blueprint(health_routes.blueprint)
+    if container.settings.console_enabled:
+        from app.routes import console_routes
+
+        console_routes.install(app, container.settings)
     return app
