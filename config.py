@@ -59,6 +59,11 @@ class Settings(BaseSettings):
     parity_explain_timeout_ms: int = Field(5000, ge=50)
     parity_keep_faces: bool = False
     parity_key: SecretStr | None = None
+    parity_min_comparisons: int = Field(1000, ge=1)
+    parity_min_hours: float = Field(24.0, ge=0.0)
+    parity_min_match_rate: float = Field(0.95, ge=0.0, lt=1.0)
+    parity_max_unexplained: int = Field(0, ge=0)
+    parity_max_candidate_error_rate: float = Field(0.001, gt=0.0, le=1.0)
 
     # --- the pgvector gallery
     database_url: SecretStr | None = None
@@ -106,13 +111,14 @@ class Settings(BaseSettings):
     image_max_megapixels: int = Field(80, ge=1, le=1000)
 
     @classmethod
-    def load(cls) -> Self:
+    def load(cls, env_file: Path | None = None) -> Self:
         """The settings of this process.
 
+        :param env_file: read in the place of `.env`; the environment wins over either.
         :raises StartupError: one sentence that names each wrong setting, and shows no value.
         """
         try:
-            return cls()
+            return cls(_env_file=env_file) if env_file else cls()
         except ValidationError as exc:
             wrong = "; ".join(f"{_setting_of(error['loc'])}: {error['msg']}" for error in exc.errors())
             raise StartupError(f"Correct the settings ({wrong}); .env.example describes them.") from None

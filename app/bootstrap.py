@@ -243,6 +243,8 @@ class Container:
     def parity_store(self) -> ParityStore:
         return bootstrap_parity.parity_store(self)
 
+    parity_report = bootstrap_parity.parity_report
+
     def require_face_key(self) -> None:
         """:raises StartupError: probe faces are to be kept, and PARITY_KEY is missing or malformed."""
         bootstrap_parity.face_seal(self)

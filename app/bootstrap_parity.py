@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.errors import AppError
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from app.bootstrap import Container
     from app.services.dual_mode import DualMode
     from app.services.parity.causes import CauseFinder
+    from app.services.parity.figures import FigureQuery
+    from app.services.parity.gates import GateLimits
     from app.services.parity.parity_store import ParityStore
     from app.services.parity.recorder import ParityRecorder
     from app.services.parity.records import Source
@@ -65,6 +68,33 @@ def parity_store(container: Container) -> ParityStore:
     from app.services.parity.parity_store import ParityStore
 
     return ParityStore(container.parity_database, partial(_known_in_pkl, container))
+
+
+def parity_report(
+    container: Container, domain: str | None = None, since: datetime | None = None, query: FigureQuery | None = None
+) -> dict[str, Any]:
+    """Whether pgvector may answer, with the reasons; the gates as they are set.
+
+    :param query: for a replay or one of its runs, in the place of `domain` and `since`.
+    :raises StoreUnavailable: the database cannot be asked.
+    """
+    from app.services.parity.report import parity_report
+
+    return parity_report(container.parity_store, domain, since, gate_limits(container), query)
+
+
+def gate_limits(container: Container) -> GateLimits:
+    """What the gates of the cutover want."""
+    from app.services.parity.gates import GateLimits
+
+    s = container.settings
+    return GateLimits(
+        min_comparisons=s.parity_min_comparisons,
+        min_hours=s.parity_min_hours,
+        min_match_rate=s.parity_min_match_rate,
+        max_unexplained=s.parity_max_unexplained,
+        max_candidate_error_rate=s.parity_max_candidate_error_rate,
+    )
 
 
 def parity_recorder(container: Container, source: Source = "live") -> ParityRecorder:

@@ -43,6 +43,7 @@ class WorldOptions:
     """How the two galleries answer, and how comparisons are kept."""
 
     spec: EmbeddingSpec = SPEC
+    domain: str = DOMAIN
     pkl_threshold: float = 0.3
     pgvector_threshold: float = 0.3
     search: SearchOptions = field(default_factory=SearchOptions)
@@ -57,9 +58,9 @@ class ParityWorld:
 
     def __init__(self, storage: Path, database: Database, options: WorldOptions) -> None:
         self.database, self.options = database, options
-        self.spec = options.spec
+        self.spec, self.domain = options.spec, options.domain
         self.galleries = storage / "galleries"
-        self.folder = self.galleries / DOMAIN
+        self.folder = self.galleries / self.domain
         self.folder.mkdir(parents=True, exist_ok=True)
         self.snapshots = PklSnapshots(self.galleries, storage / "cache", self.spec, {})
         self.live = LivePklGalleries(self.snapshots, self.galleries, lambda _domain: None)
@@ -89,18 +90,18 @@ class ParityWorld:
 
     def fill_pkl(self, faces: Sequence[GalleryFace]) -> None:
         write_pkl(self.folder / pkl_names(self.spec)[0], faces, self.folder)
-        self.snapshots.taken_now(DOMAIN)
+        self.snapshots.taken_now(self.domain)
 
     def fill_database(self, faces: Sequence[GalleryFace]) -> None:
-        self.vector_db.add_faces(DOMAIN, faces)
-        self.vector_db.ensure_index(DOMAIN)
+        self.vector_db.add_faces(self.domain, faces)
+        self.vector_db.ensure_index(self.domain)
 
     def ask(self, *probes: Probe, request_id: str = "r1") -> dict[str, Any]:
         """A request with these faces, largest first."""
         faces = [Face(FaceBox(0, 0, 90 - i, 90 - i), probe, 1.0) for i, probe in enumerate(probes)]
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             return self.pgvector.recognize_face_dual_mode(
-                faces, DOMAIN, control=lambda: self.pkl.recognize_faces(faces, DOMAIN)
+                faces, self.domain, control=lambda: self.pkl.recognize_faces(faces, self.domain)
             )
 
     def rows(self, **query: Any) -> list[StoredComparison]:

@@ -47,6 +47,8 @@ VENDORS = {
     "flask_wtf": "app/routes/console_routes.py",
     "cryptography": "app/adapters/face_seal.py",
     "ray": "app/adapters/embedding/ray_pool.py",
+    "jinja2": "app/services/parity/html_report.py",
+    "dotenv": "app/services/cutover/environment_file.py",
 }
 
 
