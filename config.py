@@ -51,6 +51,21 @@ class Settings(BaseSettings):
     # --- the mode (CONTRACT, part A)
     vector_db_enabled: bool = False
     vector_db_dual_mode: bool = True
+    vector_db_primary: Literal["pkl", "pgvector"] = "pkl"
+    dual_mode_sample_rate: float = Field(1.0, ge=0.0, le=1.0)
+
+    # --- the evidence for the cutover
+    parity_retention_days: int = Field(90, ge=1)
+    parity_queue: int = Field(2000, ge=1)
+    parity_explain_queue: int = Field(200, ge=1)
+    parity_explain_timeout_ms: int = Field(5000, ge=50)
+    parity_keep_faces: bool = False
+    parity_key: SecretStr | None = None
+    parity_min_comparisons: int = Field(1000, ge=1)
+    parity_min_hours: float = Field(24.0, ge=0.0)
+    parity_min_match_rate: float = Field(0.95, ge=0.0, lt=1.0)
+    parity_max_unexplained: int = Field(0, ge=0)
+    parity_max_candidate_error_rate: float = Field(0.001, gt=0.0, le=1.0)
 
     # --- the pgvector gallery
     database_url: SecretStr | None = None
@@ -99,18 +114,26 @@ class Settings(BaseSettings):
     enrol_max_brightness: float = Field(220.0, ge=0.0, le=255.0)
     enrol_dominance: float = Field(4.0, ge=1.0)
 
+    # --- the console
+    console_enabled: bool = True
+    console_secret_key: SecretStr | None = Field(None, min_length=32)
+    console_session_hours: int = Field(12, ge=1, le=720)
+    console_cookie_secure: bool | None = None
+    trusted_proxies: int = Field(0, ge=0, le=10)
+
     # --- uploads
     upload_max_mb: int = Field(20, ge=1, le=1024)
     image_max_megapixels: int = Field(80, ge=1, le=1000)
 
     @classmethod
-    def load(cls) -> Self:
+    def load(cls, env_file: Path | None = None) -> Self:
         """The settings of this process.
 
+        :param env_file: read in the place of `.env`; the environment wins over either.
         :raises StartupError: one sentence that names each wrong setting, and shows no value.
         """
         try:
-            return cls()
+            return cls(_env_file=env_file) if env_file else cls()
         except ValidationError as exc:
             wrong = "; ".join(f"{_setting_of(error['loc'])}: {error['msg']}" for error in exc.errors())
             raise StartupError(f"Correct the settings ({wrong}); .env.example describes them.") from None
@@ -157,6 +180,11 @@ class Settings(BaseSettings):
         if not self.vector_db_enabled:
             return Mode.PKL
         return Mode.DUAL if self.vector_db_dual_mode else Mode.PGVECTOR
+
+    @property
+    def pgvector_answers(self) -> bool:
+        """Whether `/recognize` answers from pgvector: after the cutover, with or without the PKL as a shadow."""
+        return self.mode is Mode.PGVECTOR or (self.mode is Mode.DUAL and self.vector_db_primary == "pgvector")
 
     @cached_property
     def galleries(self) -> Path:

@@ -20,7 +20,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from flask import Flask
 
     from app.bootstrap import Container
-    from app.routes import health_routes, http, image_routes, person_routes
+    from app.routes import health_routes, http, image_routes, parity_routes, person_routes
 
     container = Container(settings)
     app = Flask(__name__, static_folder=None)
@@ -34,5 +34,10 @@ def create_app(settings: Settings | None = None) -> Flask:
         CORS(app, origins=list(container.settings.cors_origins), expose_headers=EXPOSED_HEADERS)
     app.register_blueprint(image_routes.blueprint)
     app.register_blueprint(person_routes.blueprint)
+    app.register_blueprint(parity_routes.blueprint)
     app.register_blueprint(health_routes.blueprint)
+    if container.settings.console_enabled:
+        from app.routes import console_routes
+
+        console_routes.install(app, container.settings)
     return app

@@ -96,7 +96,14 @@ class TokenStore:
         presented = _bare_token(header)
         if not presented:
             raise Unauthorized("Send a token in the header 'Authorization'.", code="token_missing")
-        digest = digest_of(presented)
+        return self.of_digest(digest_of(presented))
+
+    def of_digest(self, digest: str) -> Token:
+        """The token with this digest.
+
+        :param digest: SHA-256, in hex.
+        :raises Unauthorized: unknown, revoked or expired.
+        """
         found = next((t for t in self.tokens() if compare_digest(t.sha256, digest)), None)
         if found is None:
             raise Unauthorized("This token is not known.", code="token_unknown")

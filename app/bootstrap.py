@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from app import bootstrap_milvus, bootstrap_people
+from app import bootstrap_engine, bootstrap_milvus, bootstrap_parity, bootstrap_people
 from app.auth import TokenStore
 from app.controllers.recognition_controller import PhotoLimits, RecognitionController
 from app.domain import GalleryFace, Mode
 from app.errors import AppError, DatabaseUnconfigured
-from app.images import ImageLimits
 from app.services.matching import MatchPolicy
 from config import Settings
 
@@ -29,8 +28,11 @@ if TYPE_CHECKING:
     from app.adapters.pkl.live import LivePklGalleries
     from app.adapters.pkl.snapshots import PklSnapshots
     from app.adapters.postgres import Database
+    from app.bootstrap_console import ConsoleParts
     from app.bootstrap_milvus import MilvusMirror
     from app.controllers.person_controller import PersonController
+    from app.services.parity.parity_store import ParityStore
+    from app.services.parity.recorder import ParityRecorder
     from app.services.people.gallery_changes import GalleryChanges
     from app.services.recognition_pgvector import PgVectorRecognitionService
     from app.services.recognition_service import RecognitionService
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     from app.services.vector_db_service import VectorDbService
 
 log = structlog.get_logger(__name__)
-
-MEGA = 1_000_000
 
 
 class Container:
@@ -57,59 +57,21 @@ class Container:
     @cached_property
     def engine(self) -> DeepFaceEngine:
         """Detection and embedding, its weights found and checked; the models themselves are loaded by `warm()`."""
-        from app.adapters.face_models import model_facts, require_indexable
-        from app.adapters.model_weights import WeightsRequest, ensure_weights
-
-        s = self.settings
-        if s.vector_db_enabled:
-            require_indexable(model_facts(s.face_model))
-        weights = ensure_weights(
-            WeightsRequest(
-                home=s.weights_home,
-                model=s.face_model,
-                detector=s.face_detector,
-                engine=s.face_engine,
-                sha256=s.face_weights_sha256,
-                download=s.face_weights_download,
-            )
-        )
-        return self.engine_with(weights.recognizer_sha256)
+        return self.engine_with(bootstrap_engine.weights_sha256(self.settings))
 
     def engine_with(self, weights_sha256: str) -> DeepFaceEngine:
         """The engine as it is set, with weights of this digest; nothing is looked for, and no model loaded."""
-        from app.adapters.deepface_engine import DeepFaceEngine, EngineOptions
-
-        s = self.settings
-        return DeepFaceEngine(
-            EngineOptions(
-                model=s.face_model,
-                detector=s.face_detector,
-                engine=s.face_engine,
-                home=s.weights_home,
-                weights_sha256=weights_sha256,
-                align=s.face_align,
-                normalization=s.face_normalization,
-                expand_percentage=s.face_expand_percentage,
-                image_max_side=s.face_image_max_side,
-                pipeline=s.face_pipeline,
-            )
-        )
+        return bootstrap_engine.engine(self.settings, weights_sha256)
 
     @cached_property
     def photo_limits(self) -> PhotoLimits:
         """What a photo must satisfy to be recognised."""
-        s = self.settings
-        enough_side = s.face_image_max_side if s.face_pipeline == "fast" else 0
-        image = ImageLimits(max_pixels=s.image_max_megapixels * MEGA, enough_side=enough_side)
-        return PhotoLimits(image=image, min_face_px=s.face_min_size)
+        return bootstrap_engine.photo_limits(self.settings)
 
     @cached_property
     def threshold(self) -> Threshold:
         """The largest cosine distance of a match, and who says so."""
-        from app.adapters.face_thresholds import Threshold, default_threshold
-
-        given = self.settings.face_distance_threshold
-        return default_threshold(self.engine.spec) if given is None else Threshold(given, "FACE_DISTANCE_THRESHOLD")
+        return bootstrap_engine.threshold(self)
 
     @cached_property
     def pkl_policy(self) -> MatchPolicy:
@@ -208,14 +170,12 @@ class Container:
     @cached_property
     def pgvector_recognition(self) -> PgVectorRecognitionService:
         from app.services.recognition_pgvector import PgVectorRecognitionService
-        from app.services.shadow import Shadow
 
         self._made.add("pgvector_recognition")
-        s = self.settings
-        shadow = Shadow(s.vector_db_candidate_timeout_ms / 1000, threads=s.web_threads)
-        limit_s, reading = s.vector_db_timeout_ms / 1000, self.gallery_locks.reading
+        limit_s = self.settings.vector_db_timeout_ms / 1000
+        dual = bootstrap_parity.dual_mode(self) if self.settings.mode is Mode.DUAL else None
         source = self.vector_db if self.mirror is None else self.mirror.gallery
-        return PgVectorRecognitionService(source, self.pgvector_policy, limit_s, shadow, reading)
+        return PgVectorRecognitionService(source, self.pgvector_policy, limit_s, dual)
 
     @cached_property
     def mirror(self) -> MilvusMirror | None:
@@ -249,7 +209,36 @@ class Container:
     def person_controller(self) -> PersonController:
         return bootstrap_people.person_controller(self)
 
+    # --- parity
+
+    @cached_property
+    def parity_database(self) -> Database:
+        self._made.add("parity_database")
+        return bootstrap_parity.parity_database(self)
+
+    @cached_property
+    def parity_store(self) -> ParityStore:
+        return bootstrap_parity.parity_store(self)
+
+    parity_report = bootstrap_parity.parity_report
+
+    def require_face_key(self) -> None:
+        """:raises StartupError: probe faces are to be kept, and PARITY_KEY is missing or malformed."""
+        bootstrap_parity.face_seal(self)
+
+    @cached_property
+    def parity_recorder(self) -> ParityRecorder:
+        """What keeps the comparisons of dual mode."""
+        self._made.add("parity_recorder")
+        return bootstrap_parity.parity_recorder(self)
+
     # --- the web service
+
+    @cached_property
+    def console(self) -> ConsoleParts:
+        from app.bootstrap_console import console_parts
+
+        return console_parts(self)
 
     @cached_property
     def tokens(self) -> TokenStore:
@@ -281,8 +270,12 @@ class Container:
             self.pgvector_recognition.close()
         if "mirror" in self._made and self.mirror is not None:
             self.mirror.index.close()
+        if "parity_recorder" in self._made:
+            self.parity_recorder.close(bootstrap_parity.CLOSE_S)
         if "live_pkl" in self._made:
             self.live_pkl.close()
+        if "parity_database" in self._made:
+            self.parity_database.close()
         if "database" in self._made:
             self.database.close()
         if "embedded_postgres" in self._made:

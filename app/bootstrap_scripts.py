@@ -6,6 +6,7 @@ import sys
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from app import bootstrap_parity
 from app.bootstrap import Container
 
 if TYPE_CHECKING:
@@ -14,11 +15,15 @@ if TYPE_CHECKING:
     from app.gallery_view import GalleryView
     from app.services.acceptance.database_checks import DatabaseChecks
     from app.services.acceptance.search_checks import SearchChecks, SearchLimits
+    from app.services.cutover.pkl_return import Galleries
     from app.services.matching import MatchPolicy
+    from app.services.parity.recorder import ParityRecorder
+    from app.services.parity.replay import Replay
     from app.services.recognition_pgvector import PgVectorRecognitionService
     from app.services.search.tuning import SearchTuner
     from app.services.transfer.bulk_load import BulkLoader
     from app.services.transfer.stored_faces import StoredFaces
+    from config import Settings
 
 EVERY_ROW = sys.maxsize  # for a search that measures them all
 
@@ -97,3 +102,36 @@ class GalleryContainer(Container):
         from app.adapters.pkl.export import PklExport
 
         return PklExport(self.settings.galleries, self.engine.spec, self.settings.pkl_files)
+
+    @cached_property
+    def galleries(self) -> Galleries:
+        """Both galleries with all their faces, to make the PKL hold everybody."""
+        from app.services.cutover.pkl_return import Galleries
+
+        return Galleries(
+            pkl=self.pkl_gallery,
+            stored=self.stored_faces,
+            write=self.pkl_export.write,
+            settle=self.gallery_changes.settle,
+            writing=self.gallery_locks.writing,
+        )
+
+
+class ReplayContainer(Container):
+    """For replays: dual mode whatever is set, with the PKL answering and every photo compared."""
+
+    def __init__(self, settings: Settings) -> None:
+        dual = {"vector_db_enabled": True, "vector_db_dual_mode": True, "vector_db_primary": "pkl"}
+        super().__init__(settings.model_copy(update=dual | {"dual_mode_sample_rate": 1.0}))
+
+    @cached_property
+    def parity_recorder(self) -> ParityRecorder:
+        """What keeps comparisons, told apart from those of live requests."""
+        self._made.add("parity_recorder")
+        return bootstrap_parity.parity_recorder(self, source="replay")
+
+    @property
+    def replay(self) -> Replay:
+        from app.services.parity.replay import Replay
+
+        return Replay(self.recognition_controller.recognize_face, self.parity_recorder, self.parity_store)

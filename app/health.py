@@ -32,7 +32,9 @@ def report(container: Container, with_details: bool) -> dict[str, Any]:
         services["pkl_gallery"] = _pkl(container)
     if container.settings.vector_db_enabled:
         services["pgvector_gallery"] = _part(lambda: _pgvector(container))
-    answering = services["pgvector_gallery" if mode is Mode.PGVECTOR else "pkl_gallery"]
+    if mode is Mode.DUAL:
+        services["parity"] = _parity(container)
+    answering = services["pgvector_gallery" if container.settings.pgvector_answers else "pkl_gallery"]
     shown = services if with_details else {name: {"status": part["status"]} for name, part in services.items()}
     return {"status": _overall(answering, services), "mode": str(mode), "services": shown}
 
@@ -64,6 +66,12 @@ def _milvus(counts: Mapping[str, GalleryCount], backlog: Backlog) -> Part:
     domains = {name: asdict(count) for name, count in counts.items()}
     behind = {"status": DEGRADED, "reason": BEHIND} if backlog.is_too_long else {}
     return {"backend": "milvus", "domains": domains, "waiting": backlog.changes} | behind
+
+
+def _parity(container: Container) -> Part:
+    """Of the worker that answers; a comparison that cannot be kept is no fault of the service's answers."""
+    status = container.parity_recorder.status()
+    return {"status": DEGRADED if status.problem else OK} | asdict(status)
 
 
 def _part(ask: Callable[[], Part]) -> Part:

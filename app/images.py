@@ -136,6 +136,18 @@ def image_extension(data: bytes) -> str:
     return _EXTENSIONS.get(_sniff(data) or "", "")
 
 
+def encode_jpeg(image: ImageBgr, max_side: int) -> bytes:
+    """A JPEG of the image, reduced to `max_side` pixels on its long side where it is larger.
+
+    :param image: (H, W, 3) uint8, BGR.
+    """
+    picture = Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
+    picture.thumbnail((max_side, max_side))
+    encoded = BytesIO()
+    picture.save(encoded, "JPEG", quality=88)
+    return encoded.getvalue()
+
+
 def _decoded(data: bytes, limits: ImageLimits, enough_side: int) -> Photo:
     if not data:
         raise BadRequest("The uploaded file is empty.", code="empty_file")

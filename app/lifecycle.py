@@ -56,7 +56,10 @@ def _name_engine(container: Container) -> None:
 
 
 def _check_pkl(container: Container) -> None:
-    container.pkl_snapshots.check_all()
+    if container.settings.pgvector_answers:  # a PKL that only shadows is no reason to refuse
+        _attempt("DUAL-MODE pkl.not_usable", container.pkl_snapshots.check_all)
+    else:
+        container.pkl_snapshots.check_all()
     if not container.pkl_snapshots.domains():
         log.warning("pkl.no_gallery", folder=str(container.settings.galleries))
 
@@ -64,6 +67,7 @@ def _check_pkl(container: Container) -> None:
 def _prepare_database(container: Container) -> None:
     if container.settings.mode is Mode.DUAL:
         _warn_of_unequal_thresholds(container)
+        container.require_face_key()
     if container.uses_embedded_postgres:
         _start_embedded(container)
     if container.settings.vector_db_enabled:
@@ -98,7 +102,7 @@ def _start_embedded(container: Container) -> None:
         container.embedded_postgres.start()
         container.migrate()
     except AppError as error:
-        if container.settings.mode is Mode.PGVECTOR:
+        if container.settings.pgvector_answers:
             raise
         log.error("pgvector database not started", reason=error.message)
 

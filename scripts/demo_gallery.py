@@ -14,21 +14,21 @@ def fill(container: Container, domain: str) -> str:
 
     :raises AppError: the engine or the database cannot be used.
     """
-    folder = container.settings.galleries / domain
-    demo_faces.write_gallery(folder)
-    images = sorted(p.relative_to(folder).as_posix() for p in folder.glob("*/*.png"))
-    if not _is_filled(container, domain, len(images)):
+    if not _is_filled(container, domain):
+        folder = container.settings.galleries / domain
+        demo_faces.write_gallery(folder)
+        images = sorted(p.relative_to(folder).as_posix() for p in folder.glob("*/*.png"))
         faces = [_enrol(container, domain, image) for image in images]
         container.write_pkl(domain, faces)
         container.vector_db.add_faces(domain, faces)
         container.vector_db.ensure_index(domain)
-    persons = len({person_name(image) for image in images})
-    return f"{len(images)} images of {persons} persons, in the PKL and in Postgres."
+    held = container.vector_db.counts()[domain]
+    return f"{held.embeddings} images of {held.persons} persons, in the PKL and in Postgres."
 
 
-def _is_filled(container: Container, domain: str, images: int) -> bool:
-    held = container.vector_db.counts().get(domain)
-    return held is not None and held.embeddings == images and container.has_pkl(domain)
+def _is_filled(container: Container, domain: str) -> bool:
+    """Whether it holds anybody: whom somebody renamed or deleted in the console must not be back at the next start."""
+    return domain in container.vector_db.counts() and container.has_pkl(domain)
 
 
 def _enrol(container: Container, domain: str, image: str) -> GalleryFace:

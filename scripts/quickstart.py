@@ -100,7 +100,7 @@ def _demo_token(container: Container) -> str:
             return token
         except Unauthorized:
             pass  # revoked or expired: make a new one
-    token = container.tokens.create("demo", [DOMAIN], [Role.RECOGNISE, Role.VIEW], None)
+    token = container.tokens.create("demo", [DOMAIN], [Role.RECOGNISE, Role.VIEW, Role.ENROL], None)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, f"{token}\n".encode(), mode=0o600)
     return token
@@ -153,7 +153,8 @@ def _show(settings: Settings, token: str) -> None:
     upload = f'curl -H "Authorization: $(cat {folder}/token)" -F image=@{folder}/known.png {address}/recognize'
     console.print(
         f"\nServing at [bold]{address}[/bold], token in [bold]{folder}/token[/bold]. Try:\n\n"
-        f"  {upload}\n\nCtrl-C stops everything.",
+        f"  {upload}\n\n"
+        f"The console: [bold]{address}/console[/bold] (sign in with that token)\n\nCtrl-C stops everything.",
         soft_wrap=True,
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from app.atomic_file import write_atomically
-from app.errors import StoreUnavailable
+from app.errors import NotFound, StoreUnavailable
 from app.gallery_change import FileMove
 from app.person_names import person_name
 
@@ -78,6 +78,19 @@ class GalleryFiles:
     def exists(self, domain: str, image: str) -> bool:
         """Whether a file has this path."""
         return (self._galleries / domain / image).exists()
+
+    def read(self, domain: str, image: str) -> bytes:
+        """The photo with this path.
+
+        :raises NotFound: there is none below the domain's folder, or it cannot be read.
+        """
+        folder = self._galleries / domain
+        try:
+            if _is_below(folder / image, folder):
+                return (folder / image).read_bytes()
+        except OSError as exc:
+            log.warning("gallery.photo_not_read", reason=exc.strerror)
+        raise NotFound("The photo of this face is not in the gallery's folder.", code="photo_missing")
 
     def _staged(self, domain: str, image: str, content: bytes) -> str:
         path = self._galleries / domain / image

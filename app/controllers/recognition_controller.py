@@ -115,7 +115,9 @@ class RecognitionController:
         )
 
     def _answering_gallery(self) -> RecognitionService | PgVectorRecognitionService:
-        return self._database_gallery() if self._mode is Mode.PGVECTOR else self._pkl_gallery()
+        if self._mode is Mode.PGVECTOR or (self._mode is Mode.DUAL and self._database_gallery().answers_dual_mode):
+            return self._database_gallery()
+        return self._pkl_gallery()
 
     def _pkl_gallery(self) -> RecognitionService:
         if self._pkl is None:

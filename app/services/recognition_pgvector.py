@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from app.domain import Face, FaceMatches, RecognizedFace
 from app.services import comparison
-from app.services.dual_mode import Recognise, recognize_dual
+from app.services.dual_mode import DualMode, Recognise
 from app.services.matching import ROUNDING_MARGIN, Candidate, MatchPolicy, exact_distances, rank_persons
 from app.services.shadow import Shadow
 
@@ -25,8 +24,7 @@ class PgVectorRecognitionService:
 
     :param vector_db: where candidates come from.
     :param timeout_s: limit of a search where the caller sets none.
-    :param shadow: runs the searches of dual mode, within a limit of its own.
-    :param reading: keeps changes of a domain's persons out while both galleries are searched.
+    :param dual: how both galleries are asked in dual mode.
     """
 
     compare_results = staticmethod(comparison.compare_results)
@@ -36,18 +34,21 @@ class PgVectorRecognitionService:
         vector_db: FaceSource,
         policy: MatchPolicy,
         timeout_s: float,
-        shadow: Shadow | None = None,
-        reading: Callable[[str], AbstractContextManager[None]] | None = None,
+        dual: DualMode | None = None,
     ) -> None:
         self._vector_db = vector_db
         self._policy = policy
         self._timeout_s = timeout_s
-        self._shadow = shadow or Shadow()
-        self._reading = reading or (lambda _domain: nullcontext())
+        self._dual = dual or DualMode(Shadow())
 
     def close(self) -> None:
         """Start no more searches in dual mode."""
-        self._shadow.close()
+        self._dual.shadow.close()
+
+    @property
+    def answers_dual_mode(self) -> bool:
+        """Whether in dual mode this gallery answers, and the PKL shadows."""
+        return self._dual.answered_by == "pgvector"
 
     def domains(self) -> frozenset[str]:
         """The domains that can be searched now.
@@ -69,16 +70,15 @@ class PgVectorRecognitionService:
         return [RecognizedFace(face.box, matches) for face, matches in zip(faces, found, strict=True)]
 
     def recognize_face_dual_mode(self, faces: Sequence[Face], domain: str, control: Recognise) -> dict[str, Any]:
-        """The control's answer, this gallery's beside it, and what differs (`dual_mode.recognize_dual`).
+        """The answer of the gallery that is set to answer, this gallery's beside it, and what differs (`DualMode`).
 
-        :param control: searches the same faces in the gallery that answers.
-        :raises: only what the control raises.
+        :param control: searches the same faces in the PKL gallery, the yardstick whoever answers.
+        :raises: only what the answering gallery raises.
         """
-        limit_s = self._shadow.limit_s
-        with self._reading(domain):  # until the candidate has answered or its limit is over
-            return recognize_dual(
-                self._shadow, control, lambda: self.recognize_face_pgvector(faces, domain, limit_s), domain
-            )
+        limit_s = self._dual.shadow.limit_s if self._dual.answered_by == "pkl" else None
+        return self._dual.recognize(
+            faces, domain, control, lambda: self.recognize_face_pgvector(faces, domain, limit_s)
+        )
 
     def search(self, domain: str, probes: NDArray[np.float64]) -> list[FaceMatches]:
         """The best persons within the threshold, for each probe.

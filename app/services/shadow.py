@@ -77,7 +77,7 @@ def _observe(candidate: Callable[[], T]) -> Outcome[T]:
     except AppError as error:
         return Outcome(None, error, _ms_since(started))
     except Exception as error:  # the shadow's boundary: nothing of the candidate may surface
-        log.exception("DUAL-MODE pgvector candidate failed unexpectedly")
+        log.exception("DUAL-MODE candidate failed unexpectedly")
         return Outcome(None, AppError(f"Unexpected {type(error).__name__} in the candidate."), _ms_since(started))
 
 

@@ -64,3 +64,13 @@ def test_a_model_too_wide_for_pgvector_is_refused_with_that_reason(
     reason = refusal(storage_copy, tmp_path, **mode, FACE_MODEL="VGG-Face")
     assert "4096" in reason or "4,096" in reason
     assert "2,000" in reason or "2000" in reason
+
+
+@pytest.mark.parametrize("key", ["", "planted-secret"])
+def test_faces_that_could_not_be_sealed_are_refused_before_any_is_kept(
+    storage_copy: Path, tmp_path: Path, database_url: str, key: str
+) -> None:
+    kept = {"PARITY_KEEP_FACES": "true", "PARITY_KEY": key, "DATABASE_URL": database_url}
+    reason = refusal(storage_copy, tmp_path, **DUAL, **kept)
+    assert "PARITY_KEY" in reason
+    assert "planted-secret" not in reason

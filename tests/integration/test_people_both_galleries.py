@@ -218,6 +218,7 @@ def test_nothing_of_a_deleted_person_is_left_in_any_table_or_file(world: World, 
         "database_faces": 2,
         "processed_images": 0,
         "merges": 1,
+        "comparisons": 0,
         "log_references": 2,
         "set_aside_galleries": 2,
     }

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from app.domain import FaceBox, Match, RecognizedFace, person_key
 from app.errors import StoreUnavailable
-from app.services.dual_mode import recognize_dual
+from app.services.dual_mode import DualMode, recognize_dual
 from app.services.shadow import Shadow
 
 Lines = list[MutableMapping[str, Any]]
@@ -30,7 +30,7 @@ def answer(*persons: str) -> list[RecognizedFace]:
 
 def run(shadow: Shadow, control: Any, candidate: Any) -> tuple[dict[str, Any], Lines]:
     with capture_logs() as lines:
-        result = recognize_dual(shadow, control, candidate, "serbia")
+        result = recognize_dual(shadow, control, candidate, "serbia").to_json()
     return result, lines
 
 
@@ -94,3 +94,60 @@ def test_the_limit_of_the_candidate_is_a_cause_of_its_own() -> None:
     release.set()
     shadow.close()
     assert lines[-1]["cause"] == "candidate_timeout"
+
+
+def silent() -> list[RecognizedFace]:
+    raise StoreUnavailable("It does not answer.")
+
+
+def test_with_pgvector_in_front_the_comparison_is_still_pkl_against_pgvector(shadow: Shadow) -> None:
+    with capture_logs() as lines:
+        found = recognize_dual(shadow, lambda: answer("Ana"), lambda: answer("Bojan"), "serbia", "pgvector")
+    result = found.to_json()
+    assert [face["name"] for face in result["recognized_faces"]] == ["Bojan"]
+    assert result["pgvector_results"] == result["recognized_faces"]
+    assert (result["comparison"]["pkl_top1"], result["comparison"]["pgvector_top1"]) == ("Ana", "Bojan")
+    assert {line["answered_by"] for line in lines} == {"pgvector"}
+
+
+def test_with_pgvector_in_front_a_silent_pkl_changes_the_comparison_alone(shadow: Shadow) -> None:
+    with capture_logs() as lines:
+        result = recognize_dual(shadow, silent, lambda: answer("Bojan"), "serbia", "pgvector").to_json()
+    assert [face["name"] for face in result["recognized_faces"]] == ["Bojan"]
+    assert result["comparison"]["pkl_error"]["code"] == "store_unavailable"
+    assert "candidate_error" not in result["comparison"]
+    assert lines[-1]["event"] == "DUAL-MODE PKL gave no answer"
+
+
+def test_with_pgvector_in_front_its_failure_is_the_callers(shadow: Shadow) -> None:
+    with pytest.raises(StoreUnavailable):
+        recognize_dual(shadow, lambda: answer("Ana"), silent, "serbia", "pgvector")
+
+
+@pytest.mark.parametrize(("answered_by", "asked", "other"), [("pkl", "Ana", "Bojan"), ("pgvector", "Bojan", "Ana")])
+def test_an_unsampled_request_asks_one_gallery_and_keeps_every_field(
+    shadow: Shadow, answered_by: Any, asked: str, other: str
+) -> None:
+    dual = DualMode(shadow, answered_by=answered_by, sample_rate=0.0)
+    called = []
+
+    def recognise(person: str) -> list[RecognizedFace]:
+        called.append(person)
+        return answer(person)
+
+    with capture_logs() as lines:
+        result = dual.recognize([], "serbia", lambda: recognise("Ana"), lambda: recognise("Bojan"))
+    assert called == [asked]
+    assert lines == []
+    assert [face["name"] for face in result["recognized_faces"]] == [asked]
+    compared = {"top1_match", "pkl_top1", "pgvector_top1", "top5_overlap", "top5_overlap_pct"}
+    assert set(result["comparison"]) == compared | {"sampled"}
+    assert result["comparison"]["sampled"] is False
+    assert result["comparison"][f"{answered_by}_top1"] == asked
+    assert other not in str(result)
+
+
+def test_the_sample_rate_is_the_share_that_is_compared(shadow: Shadow) -> None:
+    dual = DualMode(shadow, sample_rate=0.25)
+    assert 150 < sum(dual.is_sampled() for _ in range(1000)) < 350
+    assert all(DualMode(shadow).is_sampled() for _ in range(100))

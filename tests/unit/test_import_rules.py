@@ -26,7 +26,7 @@ DOMAIN = {
     "app.thread_limits",
 }
 LAYERS = {
-    "app.routes": DOMAIN | {"app.routes", "app.controllers", "app.services", "app.auth", "app.health"},
+    "app.routes": DOMAIN | {"app.routes", "app.controllers", "app.services", "app.auth", "app.health", "app.console"},
     "app.controllers": DOMAIN | {"app.services", "app.images"},
     "app.services": DOMAIN | {"app.services", "app.images"},
     "app.adapters": DOMAIN | {"app.adapters", "app.migrations"},
@@ -35,8 +35,11 @@ LAYERS = {
     "app.bootstrap_backup": None,
     "app.bootstrap_scripts": None,  # its half for scripts
     "app.bootstrap_calibration": None,
+    "app.bootstrap_engine": None,
     "app.bootstrap_milvus": None,
     "app.bootstrap_people": None,  # its part for persons
+    "app.bootstrap_console": None,
+    "app.bootstrap_parity": None,
     "app": None,  # create_app wires the routes
 }
 # Each vendor SDK is imported in one module; Alembic's environment and versions are one room.
@@ -49,9 +52,13 @@ VENDORS = {
     "pillow_heif": "app/images.py",
     "PIL": "app/images.py",
     "flask_cors": "app/__init__.py",
+    "flask_wtf": "app/routes/console_routes.py",
+    "cryptography": "app/adapters/face_seal.py",
     "ray": "app/adapters/embedding/ray_pool.py",
     "matplotlib": "app/adapters/tradeoff_plot.py",
     "threadpoolctl": "app/thread_limits.py",
+    "jinja2": "app/services/parity/html_report.py",
+    "dotenv": "app/services/cutover/environment_file.py",
 }
 
 

@@ -36,6 +36,8 @@ class FakeGallery:
         self.seen: list[Any] = []
         self._matches = (Match(person, "Ana/1.jpg", 0.1, 90.0),) if person else ()
 
+    answers_dual_mode = False
+
     def domains(self) -> frozenset[str]:
         return frozenset({"serbia"})
 
@@ -98,6 +100,14 @@ def test_an_unknown_domain_is_refused_before_the_photo_costs_anything() -> None:
     with pytest.raises(UnknownDomain):
         controller(Mode.PKL, engine, pkl=FakeGallery()).recognize_face(photo(), "atlantis")
     assert engine.calls == 0
+
+
+def test_in_dual_mode_the_gallery_that_answers_says_which_domains_there_are() -> None:
+    pkl, pgvector = FakeGallery(), FakeGallery()
+    pkl.domains = frozenset  # type: ignore[method-assign,assignment]
+    pgvector.answers_dual_mode = True
+    answer = controller(Mode.DUAL, FakeEngine(50), pkl=pkl, pgvector=pgvector).recognize_face(photo(), "serbia")
+    assert answer["mode"] == "dual"
 
 
 def test_a_photo_without_a_face_is_refused() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import BadRequest, NotFound
 from app.gallery_change import GalleryChange
+from app.services.parity.person_rows import rename_person
 from app.services.people import person_sql as sql
 from app.services.people.gallery_changes import GalleryChanges
 from app.services.people.person_images import PersonImages
@@ -64,6 +65,7 @@ class PersonMerging:
         faces = store.relocate(cursor, domain, person_id, target, paths)
         merge_id = _record(cursor, person, into, paths)
         store.remove(cursor, person_id)
+        rename_person(cursor, domain, person.name, target.name, paths)
         counts = {"photos": len(paths), "faces": faces}
         store.audit(cursor, scope, "person.merged", f"person {person_id} into {into}", counts)
         return Merge(merge_id, into, len(paths)), self._images.relocated(domain, target, paths)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from app.domain import FaceMatches
 from app.errors import BadRequest, Conflict
 from app.gallery_change import GalleryChange
+from app.services.parity.person_rows import rename_person
 from app.services.people.gallery_changes import GalleryChanges
 from app.services.people.person_images import PersonImages
 from app.services.people.person_records import (
@@ -162,6 +163,8 @@ class PersonService:
         taken = [] if to.id == person.id else self._images.of(cursor, scope.domain, to)
         paths = self._images.paths_below(to.name, images, taken)
         faces = self._store.relocate(cursor, scope.domain, person.id, to, paths)
+        if to.id == person.id:
+            rename_person(cursor, scope.domain, person.name, to.name, paths)
         counts = {"photos": len(paths), "faces": faces}
         self._store.audit(cursor, scope, action, f"person {person.id} to {to.id}", counts)
         return self._images.relocated(scope.domain, to, paths)
