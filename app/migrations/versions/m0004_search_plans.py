@@ -55,7 +55,8 @@ STATEMENTS = (
     # The faces that came after a plan are the end of a range; the shorter index is a part of it.
     "CREATE INDEX face_embeddings_scope_revision ON face_embeddings (spec_id, person_domain, revision)",
     "DROP INDEX face_embeddings_scope",
-    # Here, and not in the statements that change faces, so that none can forget it.
+    # Here, and not in the statements that change faces, so that none can forget it. By their bytes, because pg_dump
+    # cannot write down which IS DISTINCT FROM it is of an extension's type, and its dump would not come back.
     """
     CREATE FUNCTION renew_face_revision() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -70,7 +71,7 @@ STATEMENTS = (
     WHEN (
         (OLD.person_id, OLD.person_domain, OLD.spec_id) IS DISTINCT FROM
         (NEW.person_id, NEW.person_domain, NEW.spec_id)
-        OR OLD.embedding IS DISTINCT FROM NEW.embedding
+        OR vector_send(OLD.embedding) IS DISTINCT FROM vector_send(NEW.embedding)
     )
     EXECUTE FUNCTION renew_face_revision()
     """,

@@ -48,7 +48,10 @@ class PlanStore:
             ((taken,),) = cursor.fetchall()
             if not taken:
                 raise Conflict("Another process is tuning this domain; wait until it is done.", code="tuning_runs")
-            yield
+            try:
+                yield
+            finally:  # the end of the connection would do it too, but some time after this
+                cursor.execute(sql.UNLOCK, {"domain": domain, "spec_id": spec_id})
 
     def add(self, marked: MarkedDomain, counts: Mapping[int, int], max_distance: float) -> int:
         """A new plan's id; nobody uses the plan until it is put in place."""

@@ -30,6 +30,8 @@ NAMES = "SELECT id, name FROM persons WHERE id = ANY(%(persons)s::bigint[])"
 
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended('search plan of ' || %(domain)s, %(spec_id)s))"
 
+UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('search plan of ' || %(domain)s, %(spec_id)s))"
+
 ADD_PLAN = """
 INSERT INTO search_plans
     (domain, spec_id, strategy, ef_search, max_distance, max_template_distance, covered_up_to, faces, persons,
