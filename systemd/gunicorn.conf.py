@@ -101,12 +101,25 @@ def on_starting(server: Any) -> None:
     cores = usable_cores()
     tell = log.warning if workers > cores else log.info
     tell("threads", cores=cores, workers=workers, computing_in_each=threads_per_worker(workers, cores), threads=threads)
+    server.masters = [_master]
     try:
         check_start(_master)
     except AppError as error:
         log.critical("start refused", reason=error.message, code=error.error_code)
         _master.close()
         sys.exit(4)
+
+
+def on_reload(server: Any) -> None:
+    """After SIGHUP, by when this file was read anew: prepare what the settings of now ask for.
+
+    What the master held before stays until it ends: the embedded Postgres must not go while old workers still answer.
+    """
+    server.masters.append(_master)
+    try:
+        check_start(_master)
+    except AppError as error:
+        log.critical("reload with unusable settings", reason=error.message, code=error.error_code)
 
 
 def post_worker_init(worker: Any) -> None:
@@ -128,5 +141,6 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 
 def on_exit(server: Any) -> None:
-    """In the master, last: stop the embedded Postgres if this master started it."""
-    _master.close()
+    """In the master, last: stop the embedded Postgres if this master started it, before a reload or after."""
+    for master in server.masters:
+        master.close()
