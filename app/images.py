@@ -137,10 +137,7 @@ def image_extension(data: bytes) -> str:
 
 
 def encode_jpeg(image: ImageBgr, max_side: int) -> bytes:
-    """A JPEG of the image, reduced to `max_side` pixels on its long side where it is larger.
-
-    :param image: (H, W, 3) uint8, BGR.
-    """
+    """A JPEG of the BGR image, reduced to `max_side` pixels on its long side where it is larger."""
     picture = Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
     picture.thumbnail((max_side, max_side))
     encoded = BytesIO()

@@ -16,13 +16,12 @@ from rich.table import Table
 from app.bootstrap_backup import running_database
 from app.bootstrap_scripts import EVERY_ROW, GalleryContainer
 from app.domain import check_domain_name
-from app.errors import AppError
 from app.gallery_view import SearchableGallery
 from app.logs import configure_logging
 from app.services.transfer.gallery_lint import Lint, all_faces, lint, rebased
 from app.services.transfer.pkl_import import Proof, ProofRequest, import_faces, prove
 from config import Settings
-from scripts.terminal import progress_bar
+from scripts.terminal import exit_code, progress_bar
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -31,15 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Import, index and prove; 0 when the database answers like the PKL, 1 with the reason where it does not."""
     arguments = _parser().parse_args(argv)
     configure_logging("WARNING", "text")
-    try:
-        container = GalleryContainer(_settings(arguments))
-        try:
-            return _run(container, arguments)
-        finally:
-            container.close()
-    except AppError as error:
-        sys.stderr.write(f"{error.message}\n")
-        return 1
+    return exit_code(lambda: GalleryContainer(_settings(arguments)), lambda container: _run(container, arguments))
 
 
 def _parser() -> argparse.ArgumentParser:

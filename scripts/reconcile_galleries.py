@@ -14,28 +14,20 @@ from rich.table import Table
 from app.bootstrap_backup import running_database
 from app.bootstrap_scripts import GalleryContainer
 from app.domain import GalleryFace
-from app.errors import AppError, UnknownDomain
+from app.errors import UnknownDomain
 from app.logs import configure_logging
 from app.services.transfer.gallery_lint import all_faces
 from app.services.transfer.pkl_import import import_faces
 from app.services.transfer.reconciliation import Difference, as_in_pkl, compare
 from config import Settings
-from scripts.terminal import progress_bar
+from scripts.terminal import exit_code, progress_bar
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare and, if asked to, apply; 0 when the galleries are equal in the end, 1 when not or with the reason."""
     arguments = _parser().parse_args(argv)
     configure_logging("WARNING", "text")
-    try:
-        container = GalleryContainer(Settings.load())
-        try:
-            return _run(container, arguments)
-        finally:
-            container.close()
-    except AppError as error:
-        sys.stderr.write(f"{error.message}\n")
-        return 1
+    return exit_code(lambda: GalleryContainer(Settings.load()), lambda container: _run(container, arguments))
 
 
 def _parser() -> argparse.ArgumentParser:

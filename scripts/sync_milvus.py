@@ -12,11 +12,10 @@ from rich.table import Table
 from app.bootstrap_backup import running_database
 from app.bootstrap_milvus import sync
 from app.bootstrap_scripts import GalleryContainer
-from app.errors import AppError
 from app.logs import configure_logging
 from app.services.mirror.sync import DomainCheck, MirrorSync
 from config import Settings
-from scripts.terminal import progress_bar
+from scripts.terminal import exit_code, progress_bar
 
 SAMPLE = 1000
 
@@ -25,15 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Do what was asked; 0 when Milvus holds what the database holds in the end, 1 when not or with the reason."""
     arguments = _parser().parse_args(argv)
     configure_logging("WARNING", "text")
-    try:
-        container = GalleryContainer(Settings.load())
-        try:
-            return _run(container, arguments)
-        finally:
-            container.close()
-    except AppError as error:
-        sys.stderr.write(f"{error.message}\n")
-        return 1
+    return exit_code(lambda: GalleryContainer(Settings.load()), lambda container: _run(container, arguments))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,12 +1,37 @@
-"""What scripts show in a terminal beside their results."""
+"""What scripts have in common: how they begin and end, and what they show in a terminal beside their results."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from app.errors import AppError
+
+FAILED = 1
+
+
+class Closable(Protocol):
+    """What holds connections or servers until it is closed."""
+
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=Closable)
+
+
+def exit_code(make: Callable[[], C], work: Callable[[C], int]) -> int:
+    """What `work` returns for the container that `make` makes; one sentence and FAILED where it cannot be done."""
+    try:
+        with closing(make()) as container:
+            return work(container)
+    except AppError as error:
+        sys.stderr.write(f"{error.message}\n")
+        return FAILED
 
 
 @contextmanager

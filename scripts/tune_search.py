@@ -11,29 +11,21 @@ from rich.table import Table
 
 from app.bootstrap_backup import running_database
 from app.bootstrap_scripts import GalleryContainer
-from app.errors import AppError
 from app.logs import configure_logging
 from app.services.search.plan import Share
 from app.services.search.trials import Trial, can_be_certain
 from app.services.search.tuning import TuningOutcome, TuningRequest
 from config import Settings
+from scripts.terminal import FAILED, exit_code
 
-DONE, FAILED = 0, 1
+DONE = 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Tune and show what was tried; 0 where every domain reached its targets, else 1."""
     arguments = _parser().parse_args(argv)
     configure_logging("WARNING", "text")
-    try:
-        container = GalleryContainer(Settings.load())
-        try:
-            return _run(container, arguments)
-        finally:
-            container.close()
-    except AppError as error:
-        sys.stderr.write(f"{error.message}\n")
-        return FAILED
+    return exit_code(lambda: GalleryContainer(Settings.load()), lambda container: _run(container, arguments))
 
 
 def _parser() -> argparse.ArgumentParser:

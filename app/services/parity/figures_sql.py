@@ -39,30 +39,4 @@ GROUP BY 1, 2
 TIMES_OF_PKL = "SELECT pkl_ms, count(*) FROM comparisons {where} AND pkl_ms IS NOT NULL GROUP BY 1"
 TIMES_OF_PGVECTOR = "SELECT pgvector_ms, count(*) FROM comparisons {where} AND pgvector_ms IS NOT NULL GROUP BY 1"
 
-RUN = "AND request_id LIKE %(run)s"
-
-BOUNDS = "SELECT min(at), max(at) FROM comparisons {where}"
-
-TALLIES = """
-SELECT domain, date_bin('1 hour', at, 'epoch'), count(*), count(top1_match),
-    count(*) FILTER (WHERE top1_match), coalesce(sum(top5_overlap), 0), coalesce(sum(top5_size), 0),
-    count(*) FILTER (WHERE known_flip = 'lost'), count(*) FILTER (WHERE known_flip = 'gained'),
-    count(*) FILTER (WHERE answered_by = 'pkl'),
-    count(*) FILTER (WHERE answered_by = 'pkl' AND verdict = 'candidate_failed')
-FROM comparisons {where}
-GROUP BY 1, 2 ORDER BY 2, 1
-"""
-
-DIFFERENCES = """
-SELECT coalesce(cause, 'pending'), judged, count(*)
-FROM comparisons {where} AND verdict <> 'agree'
-GROUP BY 1, 2
-"""
-
-LATENCY = """
-SELECT count(pkl_ms), percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY pkl_ms),
-    count(pgvector_ms), percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY pgvector_ms)
-FROM comparisons {where}
-"""
-
 RUN = "SELECT request_id FROM comparisons WHERE source = 'replay' AND domain = %(domain)s AND request_id LIKE %(run)s"
