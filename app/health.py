@@ -23,6 +23,8 @@ Part = dict[str, Any]
 def report(container: Container, with_details: bool) -> dict[str, Any]:
     """`status` is `down` where the gallery that answers cannot, `degraded` where another part cannot.
 
+    `primary`, in the mode `dual` only, is the gallery that answers: `pkl` or `pgvector`.
+
     :param with_details: also counts, domains and reasons, for those who may see them.
     """
     mode = container.settings.mode
@@ -36,7 +38,8 @@ def report(container: Container, with_details: bool) -> dict[str, Any]:
         services["parity"] = _parity(container)
     answering = services["pgvector_gallery" if container.settings.pgvector_answers else "pkl_gallery"]
     shown = services if with_details else {name: {"status": part["status"]} for name, part in services.items()}
-    return {"status": _overall(answering, services), "mode": str(mode), "services": shown}
+    primary = {"primary": container.settings.vector_db_primary} if mode is Mode.DUAL else {}
+    return {"status": _overall(answering, services), "mode": str(mode)} | primary | {"services": shown}
 
 
 def _overall(answering: Part, services: dict[str, Part]) -> str:

@@ -15,7 +15,13 @@ from werkzeug.wrappers import Response
 from app import console
 from app.console.sign_in_limit import SignInLimit
 from app.errors import AppError, NotFound, Unauthorized
-from app.routes import console_health_routes, console_people_api, console_people_routes, console_recognise_routes
+from app.routes import (
+    console_health_routes,
+    console_parity_routes,
+    console_people_api,
+    console_people_routes,
+    console_recognise_routes,
+)
 from app.routes import console_shell as shell
 from app.routes.console_session import PREFIX, ConsoleSessions, cookie_settings
 from app.routes.http import container
@@ -57,7 +63,7 @@ def _pages() -> Blueprint:
     pages.add_url_rule("/sign-in", "check_token", check_token, methods=["POST"])
     pages.add_url_rule("/sign-out", "sign_out", sign_out, methods=["POST"])
     pages.add_url_rule("/<path:_>", "missing", missing)
-    for part in (console_recognise_routes, console_people_routes, console_health_routes):
+    for part in (console_recognise_routes, console_parity_routes, console_people_routes, console_health_routes):
         pages.register_blueprint(part.blueprint)
     return pages
 

@@ -37,16 +37,24 @@ def html_report(report: Mapping[str, Any]) -> str:
     :param report: the document of `parity_report`.
     """
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    environment.filters |= {"percent": percent, "count": _count, "moment": moment}
+    environment.filters |= {"percent": percent, "count": count, "moment": moment}
+    page = environment.get_template("report.html")
+    sentence = VERDICT_SENTENCES[report["verdict"]]
+    return page.render(report=report, plots=plots_of(report), titles=GATE_TITLES, sentence=sentence)
+
+
+def plots_of(report: Mapping[str, Any]) -> dict[str, Markup]:
+    """The report's drawings: `match_rate`, `causes` and `latency`.
+
+    :param report: the document of `parity_report`.
+    """
     wanted = next(gate["wanted"] for gate in report["gates"] if gate["name"] == "match_rate")
     # The drawings are text of ours in which everything foreign is escaped already.
-    plots = {
+    return {
         "match_rate": Markup(match_rate_chart(report["series"], wanted, report["step"])),  # noqa: S704
         "causes": Markup(charts.causes_chart(report["causes"])),  # noqa: S704
         "latency": Markup(charts.latency_chart(report["latency"])),  # noqa: S704
     }
-    page = environment.get_template("report.html")
-    return page.render(report=report, plots=plots, titles=GATE_TITLES, sentence=VERDICT_SENTENCES[report["verdict"]])
 
 
 def percent(share: float | None, decimals: int = 2) -> str:
@@ -62,5 +70,6 @@ def moment(text: str | None) -> str:
     return f"{at.day} {at:%b %Y, %H:%M} UTC"
 
 
-def _count(number: int) -> str:
+def count(number: int) -> str:
+    """`12,345`."""
     return f"{number:,}"

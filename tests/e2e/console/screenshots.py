@@ -1,6 +1,9 @@
 """Pictures of every page of a running console: light and dark, desktop and phone.
 
 python -m tests.e2e.console.screenshots --address http://127.0.0.1:5001 --token-file storage/demo/token FOLDER
+
+With `--comparisons STORAGE` made-up comparisons are first written to the database of that storage folder, which then is
+for pictures only.
 """
 
 from __future__ import annotations
@@ -13,7 +16,10 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
+from app.bootstrap import Container
+from config import Settings
 from scripts import demo_faces
+from tests.e2e.console import parity_rows
 from tests.e2e.console.browser import PATIENCE_MS, chromium, chromium_path, sign_in
 
 DESKTOP = {"width": 1280, "height": 860}
@@ -26,7 +32,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--address", required=True)
     parser.add_argument("--token-file", type=Path, required=True)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--comparisons", type=Path, metavar="STORAGE")
     options = parser.parse_args(argv)
+    if options.comparisons:
+        _write_comparisons(options.comparisons)
     path = chromium_path()
     if path is None:
         print("No Chromium is installed.", file=sys.stderr)
@@ -37,6 +46,12 @@ def main(argv: list[str] | None = None) -> int:
             for theme in ("light", "dark"):
                 _take_all(browser, options, f"{size}-{theme}", {"viewport": viewport, "color_scheme": theme})
     return 0
+
+
+def _write_comparisons(storage: Path) -> None:
+    container = Container(Settings(storage_dir=storage, vector_db_enabled=True))
+    parity_rows.write_days(container.parity_store, "demo")
+    container.close()
 
 
 def _take_all(browser: Browser, options: argparse.Namespace, name: str, look: dict[str, Any]) -> None:
@@ -71,6 +86,18 @@ def _person(page: Page) -> None:
     page.get_by_role("heading", name="Photos").wait_for()
 
 
+def _differences(page: Page) -> None:
+    _open("Parity")(page)
+    page.get_by_role("link", name="All differences").click()
+
+
+def _difference(page: Page) -> None:
+    _open("Parity")(page)
+    page.get_by_role("link", name="Show gallery drift").click()
+    page.locator("a.difference").first.click()
+    page.get_by_role("heading", name="Who was right?").wait_for()
+
+
 def _new(page: Page) -> None:
     _open("People")(page)
     page.get_by_role("link", name="Add a person").click()
@@ -89,6 +116,9 @@ def _twins(page: Page) -> None:
 VISITS: dict[str, Callable[[Page], None]] = {
     "recognise-empty": _open("Recognise"),
     "recognise": _recognised,
+    "parity": _open("Parity"),
+    "differences": _differences,
+    "difference": _difference,
     "people": _open("People"),
     "person": _person,
     "person-new": _new,
