@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from app.bootstrap_scripts import GalleryContainer
 from app.domain import FaceBox, GalleryFace
 from app.images import decode_image
+from app.services.search.tuning import TuningRequest
 from app.services.transfer.bulk_load import ROWS_AT_A_TIME
 from bench.recognize_photos import Subject
 
 DOMAIN = "bench"
 _IMAGES_OF_A_PERSON = 10
+_TUNING_PROBES = 500
 # Cosine distances of the strangers: to each other about 0.2, within a person 0.02 (Dlib's threshold is 0.07).
 _STRANGERS_APART = 0.2
 _WITHIN_A_PERSON = 0.02
@@ -34,7 +36,7 @@ def fill(container: GalleryContainer, subjects: Sequence[Subject], rows: int) ->
     with loader.transaction() as cursor:
         for start in range(0, len(faces), ROWS_AT_A_TIME):
             loader.load(cursor, DOMAIN, faces[start : start + ROWS_AT_A_TIME])
-    container.vector_db.ensure_index(DOMAIN)
+    container.search_tuner.tune(DOMAIN, TuningRequest(probes=_TUNING_PROBES))
     return strangers
 
 
