@@ -17,7 +17,18 @@ from rich.console import Console
 # The full forms, which docs/performance.md shows, are those without these arguments.
 SHORT_FORMS = {
     "bench.engine": ["--repeat", "1", "--hard-faces", "0"],
-    "bench.search": ["--shapes", "short", "--probes", "300", "--tuning-probes", "1000", "--deepface-probes", "1"],
+    "bench.search": [
+        "--shapes",
+        "short",
+        "--probes",
+        "300",
+        "--tuning-probes",
+        "1000",
+        "--deepface-probes",
+        "1",
+        "--clients",
+        "",
+    ],
     "bench.recognize": ["--clients", "1", "8", "--photos", "6", "--seconds", "4", "--rounds", "2"],
     "bench.footprint": ["--workers", "1", "2", "--rounds", "1", "--photos", "4"],
 }
