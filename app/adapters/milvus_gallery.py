@@ -146,6 +146,15 @@ class MilvusGallery:
         """
         self._call(lambda client, left_s: client.flush(self.collection, timeout=left_s), _ADMIN_S)
 
+    def exists(self) -> bool:
+        """Whether Milvus has the collection.
+
+        :raises StoreUnavailable: Milvus cannot be asked.
+        """
+        return bool(
+            self._milvus.call(lambda client, left_s: client.has_collection(self.collection, timeout=left_s), _ADMIN_S)
+        )
+
     def create(self) -> None:
         """Make the collection unless it exists.
 

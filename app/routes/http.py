@@ -107,6 +107,7 @@ def _tell_stages(response: Response, total_ms: float) -> None:
 def _app_error(error: AppError) -> tuple[Response, int]:
     response = _envelope(error)
     if isinstance(error, Overloaded):
+        _drain()
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response, error.status
 
@@ -139,7 +140,7 @@ def _envelope(error: AppError) -> Response:
 
 
 def _drain() -> None:
-    """Read what the client still sends, within bounds: answered earlier, it would see a reset and not the 413."""
+    """Read what the client still sends, within bounds: answered earlier, it would see a reset and not the answer."""
     stream = request.environ["wsgi.input"]
     for _ in range(_DRAIN_CHUNKS):
         if not stream.read(_DRAIN_CHUNK):

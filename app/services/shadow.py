@@ -15,6 +15,8 @@ from app.errors import AppError, StoreTimeout
 
 log = structlog.get_logger(__name__)
 
+_LATE_IN_A_ROW = 5
+
 T = TypeVar("T")
 C = TypeVar("C")
 
@@ -33,10 +35,15 @@ class Shadow:
 
     :param limit_s: how long a candidate may take, counted from its start.
     :param threads: candidates at a time, at least as many as requests at a time.
+    :param rest_s: after several in a row that missed the limit, none is asked for so long: each keeps its request
+        waiting, and those who queue behind it. They count as timeouts, because they gave no answer.
     """
 
-    def __init__(self, limit_s: float = 0.5, threads: int = 4) -> None:
+    def __init__(self, limit_s: float = 0.5, threads: int = 4, rest_s: float = 2.0) -> None:
         self.limit_s = limit_s
+        self._rest_s = rest_s
+        self._late = 0  # candidates in a row that missed the limit
+        self._rest_until = 0.0
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="candidate")
 
     def run(self, control: Callable[[], C], candidate: Callable[[], T]) -> tuple[C, float, Outcome[T]]:
@@ -45,6 +52,8 @@ class Shadow:
         :raises: whatever the control raises; the candidate's failure is only ever an `Outcome`.
         """
         started = time.perf_counter()
+        if time.monotonic() < self._rest_until:
+            return control(), _ms_since(started), Outcome(None, self._timeout("rests, after several that "), 0.0)
         future = self._pool.submit(contextvars.copy_context().run, _observe, candidate)
         try:
             value = control()
@@ -57,13 +66,20 @@ class Shadow:
     def _wait(self, future: Future[Outcome[T]], started: float) -> Outcome[T]:
         remaining = self.limit_s - (time.perf_counter() - started)
         try:
-            return future.result(timeout=max(0.0, remaining))
+            outcome = future.result(timeout=max(0.0, remaining))
         except TimeoutError:
             future.cancel()
-            error = StoreTimeout(
-                f"The candidate did not answer within {self.limit_s * 1000:.0f} ms.", code="candidate_timeout"
-            )
-            return Outcome(None, error, _ms_since(started))
+            self._late += 1
+            if self._late >= _LATE_IN_A_ROW:
+                self._rest_until = time.monotonic() + self._rest_s
+            return Outcome(None, self._timeout(""), _ms_since(started))
+        self._late = 0
+        return outcome
+
+    def _timeout(self, which: str) -> StoreTimeout:
+        return StoreTimeout(
+            f"The candidate {which}did not answer within {self.limit_s * 1000:.0f} ms.", code="candidate_timeout"
+        )
 
     def close(self) -> None:
         """Let running candidates end; start no more."""

@@ -56,7 +56,8 @@ def test_a_candidate_that_hangs_is_left_behind_at_its_limit(impatient: Shadow) -
     assert outcome.error.error_code == "candidate_timeout"
 
 
-def test_hanging_candidates_do_not_pile_up_behind_each_other(impatient: Shadow) -> None:
+def test_hanging_candidates_do_not_pile_up_behind_each_other() -> None:
+    impatient = Shadow(limit_s=0.05, threads=2, rest_s=0.0)
     release, started = threading.Event(), []
 
     def hang() -> None:
@@ -69,6 +70,19 @@ def test_hanging_candidates_do_not_pile_up_behind_each_other(impatient: Shadow) 
     release.set()
     answers = [impatient.run(lambda: None, lambda: "recovered")[2].value for _ in range(20)]
     assert answers[-1] == "recovered"
+
+
+def test_after_several_that_hang_none_is_asked_for_a_while() -> None:
+    shadow = Shadow(limit_s=0.05, threads=2, rest_s=60.0)
+    release = threading.Event()
+    for _ in range(5):
+        shadow.run(lambda: None, lambda: release.wait(30))
+    release.set()
+    asked: list[int] = []
+    value, _, outcome = shadow.run(lambda: "control", lambda: asked.append(1))
+    assert (value, asked) == ("control", [])
+    assert outcome.error is not None
+    assert outcome.error.error_code == "candidate_timeout"
 
 
 def test_the_controls_failure_is_the_callers(shadow: Shadow) -> None:

@@ -30,7 +30,7 @@ WAITING = """
 SELECT id, face_id FROM mirror_outbox WHERE mirror_id = %(mirror_id)s AND applied_at IS NULL ORDER BY id LIMIT %(rows)s
 """
 
-MARK_APPLIED = "UPDATE mirror_outbox SET applied_at = now() WHERE id = ANY(%(ids)s::bigint[])"
+MARK_APPLIED = "UPDATE mirror_outbox SET applied_at = clock_timestamp() WHERE id = ANY(%(ids)s::bigint[])"
 
 FORGET_APPLIED = """
 DELETE FROM mirror_outbox
@@ -56,6 +56,9 @@ SET copied_to = %(copied_to)s::bigint,
     complete_at = CASE WHEN %(copied_to)s::bigint IS NULL THEN coalesce(complete_at, now()) ELSE complete_at END
 WHERE id = %(mirror_id)s
 """
+
+# A mirror that was lost, or is to be copied anew, is not searched until it is complete again.
+RESTART = "UPDATE gallery_mirrors SET copied_to = 0, complete_at = NULL WHERE id = %(mirror_id)s"
 
 TO_BRING = """
 SELECT (SELECT count(*) FROM mirror_outbox AS o WHERE o.mirror_id = m.id AND o.applied_at IS NULL)

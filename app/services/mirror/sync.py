@@ -68,17 +68,24 @@ class MirrorSync:
         :param from_start: copy those again that were copied before.
         :raises StoreUnavailable: a store failed.
         """
+        if from_start or not self._index.exists():
+            self._restart()
         self._index.create()
         with self._database.transaction(_LIMIT_S) as cursor:
             spec_id = register_spec(cursor, self._spec)
             cursor.execute(sql.REGISTER, {"collection": self._index.collection, "spec_id": spec_id})
             cursor.execute(sql.ENABLE_TRIGGERS)
             mirror = _required(self._outbox.mirror(cursor))
-            if from_start:
-                cursor.execute(sql.COPIED_TO, {"mirror_id": mirror.id, "copied_to": 0})
             cursor.execute(sql.TO_BRING, {"mirror_id": mirror.id})
             ((count,),) = cursor.fetchall()
         return int(count)
+
+    def _restart(self) -> None:
+        """Before the collection is made: an empty one must not pass for one that holds everybody."""
+        with self._database.transaction(_LIMIT_S) as cursor:
+            mirror = self._outbox.mirror(cursor)
+            if mirror is not None:
+                cursor.execute(sql.RESTART, {"mirror_id": mirror.id})
 
     def copy(self, advance: Callable[[int], None]) -> None:
         """Copy what was not copied yet, then deliver what changed meanwhile; broken off, it goes on from there.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import Conflict
+from app.errors import AppError, Conflict
 from app.services.search import tuning_sql as sql
 from app.services.search.gallery_reader import MarkedDomain
 from app.services.search.plan import Measured, SearchPlan, Share, Strategy, template_index_name
@@ -99,7 +99,8 @@ class PlanStore:
             self._remove(plan.plan_id, sql.DELETE_TEMPLATES)
         if self._others(marked):
             self._sleep(_HANDOVER_S)
-        self.remove_others(marked)
+        with suppress(AppError):  # the new plan is in use; the next tuning tidies up
+            self.remove_others(marked)
         return replace(kept, measured=measured)
 
     def remove_others(self, marked: MarkedDomain) -> None:
@@ -113,8 +114,8 @@ class PlanStore:
             return [plan_id for (plan_id,) in cursor.fetchall()]
 
     def _remove(self, plan_id: int, statement: str) -> None:
-        """The index first and for itself: its lock keeps searches waiting, and must not last as long as a deletion."""
-        with self._database.transaction(_TIMEOUT_S) as cursor:
+        """The index first, and so that it waits for others without keeping searches out."""
+        with self._database.without_transaction(_BUILD_TIMEOUT_S) as cursor:
             _drop_index(cursor, plan_id)
         with self._database.transaction(_TIMEOUT_S) as cursor:
             cursor.execute(statement, {"plan_id": plan_id})

@@ -28,9 +28,10 @@ ORDER BY person_id, id
 
 NAMES = "SELECT id, name FROM persons WHERE id = ANY(%(persons)s::bigint[])"
 
-LOCK = "SELECT pg_try_advisory_lock(hashtextextended('search plan of ' || %(domain)s, %(spec_id)s))"
+# One for all domains: two that build an index on the one table of templates would wait for each other.
+LOCK = "SELECT pg_try_advisory_lock(hashtextextended('search plans', 0))"
 
-UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('search plan of ' || %(domain)s, %(spec_id)s))"
+UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('search plans', 0))"
 
 ADD_PLAN = """
 INSERT INTO search_plans
@@ -80,7 +81,7 @@ WHERE domain = %(domain)s AND spec_id = %(spec_id)s AND NOT active
 
 DELETE_PLAN = "DELETE FROM search_plans WHERE id = %(plan_id)s"
 
-DROP_INDEX = "DROP INDEX IF EXISTS {name}"
+DROP_INDEX = "DROP INDEX CONCURRENTLY IF EXISTS {name}"
 
 IMAGE_INDEX_EXISTS = """
 SELECT EXISTS (

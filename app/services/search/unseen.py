@@ -98,7 +98,8 @@ class UnseenProbes:
         if not len(rows):
             return
         unbiased = np.sqrt(len(images) / max(1, len(images) - 1))
-        chosen = images[self.drawn.images[rows, places]] - mean
+        # Modulo, because a lender may have lost images since they were counted.
+        chosen = images[self.drawn.images[rows, places] % len(images)] - mean
         np.add.at(self._differences, rows, self.drawn.signs[rows, places, np.newaxis] * unbiased * chosen)
         self._spread.squares += float(np.sum((images - mean) ** 2))
         self._spread.freedom += len(images) - 1
