@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -78,9 +79,11 @@ def parity_report(
     :param query: for a replay or one of its runs, in the place of `domain` and `since`.
     :raises StoreUnavailable: the database cannot be asked.
     """
+    from app.services.parity.figures import FigureQuery
     from app.services.parity.report import parity_report
 
-    return parity_report(container.parity_store, domain, since, gate_limits(container), query)
+    asked = replace(query or FigureQuery(domain, since), spec_key=container.engine.spec.key)
+    return parity_report(container.parity_store, domain, since, gate_limits(container), asked)
 
 
 def gate_limits(container: Container) -> GateLimits:

@@ -82,8 +82,14 @@ def _warm_galleries(container: Container) -> None:
             _attempt("pkl.not_warmed", partial(container.pkl_snapshots.current, domain))
     if container.settings.vector_db_enabled:
         _attempt("pgvector.not_warmed", container.pgvector_recognition.domains)
+    if container.has_database:  # in every mode: what was kept must go when its time is over
+        _attempt("parity.no_retention", partial(_see_to_retention, container))
     if container.mirror is not None:
         _attempt("pgvector.milvus_not_ready", container.mirror.warm)
+
+
+def _see_to_retention(container: Container) -> None:
+    container.parity_recorder.start()
 
 
 def _warn_of_unequal_thresholds(container: Container) -> None:

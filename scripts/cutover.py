@@ -141,11 +141,11 @@ def _verified(arguments: argparse.Namespace, standing: Standing, wait_s: float) 
         return DONE
     token = token_in(arguments.token_file) if arguments.token_file else ""
     probe = Probe(arguments.verify, token, photo_in(arguments.photo), arguments.domain)
-    seen = probe.wait_for(standing.mode, wait_s)
-    if seen == standing.mode:
+    seen = probe.wait_for(standing.seen_as, wait_s)
+    if seen == standing.seen_as:
         console.print(f"The service answers in mode {seen}.")
         return DONE
-    console.print(f"The service still answers in mode {seen}, not {standing.mode}: reload it.")
+    console.print(f"The service still answers in mode {seen}, not {standing.seen_as}: reload it.")
     return REFUSED
 
 

@@ -95,4 +95,5 @@ def photo_in(file: Path | None) -> bytes:
 def _mode(status: int, answer: dict[str, Any]) -> str:
     if status != requests.codes.ok:
         raise StoreUnavailable(f"The service refused the probe: {answer.get('error', {}).get('message', status)}")
-    return str(answer.get("mode"))
+    mode = str(answer.get("mode"))
+    return f"dual, {answer.get('answered_by')} answers" if mode == "dual" else mode

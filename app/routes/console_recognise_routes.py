@@ -15,7 +15,7 @@ from app.routes.http import container
 blueprint = Blueprint("recognise", __name__)
 api = Blueprint("recognise", __name__)
 
-_LISTS = ("recognized_faces", "pgvector_results")
+_LISTS = ("recognized_faces", "pgvector_results", "pkl_results")
 
 
 @blueprint.get("/recognise")

@@ -27,8 +27,12 @@ Answer = dict[str, Any]
 
 @blueprint.get("/parity/report")
 def report() -> Answer:
-    """The report of a domain; query: `domain`, `since` (7d by default), `source` (`live` or `replay`)."""
-    domain = _viewer().domain(request.args.get("domain"))
+    """The report of a domain; query: `domain`, `since` (7d by default), `source` (`live` or `replay`).
+
+    Of a token for all domains, without `domain`: of all together, and each in `domains`.
+    """
+    token, named = _viewer(), request.args.get("domain") or None
+    domain = None if named is None and ALL_DOMAINS in token.domains else token.domain(named)
     source = _one_of("source", ("live", "replay")) or "live"
     query = FigureQuery(domain, _since(DEFAULT_SINCE), "replay" if source == "replay" else "live")
     return _success({"report": container().parity_report(query=query)})
@@ -62,7 +66,7 @@ def comparison(comparison_id: int) -> Answer:
 @blueprint.post("/parity/comparisons/<int:comparison_id>/judgement")
 def judge(comparison_id: int) -> Answer:
     """Say who was right: `judged` is `pkl`, `pgvector`, `both` or `neither`."""
-    token = current_token()
+    token = _viewer()
     token.require(Role.ENROL)
     row = _comparison(token, comparison_id)
     container().parity_store.judge(row.id, row.domain, _judgement(), token.id)

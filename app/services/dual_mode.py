@@ -64,7 +64,9 @@ class DualAnswer:
         return "candidate_timeout" if "timeout" in self.error.error_code else "candidate_error"
 
     def to_json(self) -> dict[str, Any]:
-        """`recognized_faces`, `pgvector_results`, `comparison` (CONTRACT, part A).
+        """`recognized_faces`, `pgvector_results`, `comparison` (CONTRACT, part A); `answered_by`.
+
+        Where pgvector answered, `pkl_results` has the shadow's answer.
 
         Where the shadow failed, `comparison` also holds `candidate_error` (of pgvector) or `pkl_error`: its code and
         message.
@@ -74,11 +76,13 @@ class DualAnswer:
         if self.error is not None:
             name = "pkl_error" if self.silent == "pkl" else "candidate_error"
             failed = {name: {"code": self.error.error_code, "message": self.error.message}}
+        shadowed = {} if self.answered_by == "pkl" else {"pkl_results": [face.to_json() for face in self.pkl]}
         return {
             "recognized_faces": [face.to_json() for face in answering],
             "pgvector_results": [face.to_json() for face in self.pgvector],
             "comparison": self.comparison | failed,
-        }
+            "answered_by": self.answered_by,
+        } | shadowed
 
 
 Record = Callable[[DualAnswer, Sequence[Face]], None]
@@ -160,7 +164,12 @@ def _unsampled(answered_by: GalleryName, recognise: Recognise) -> dict[str, Any]
         "sampled": False,
     }
     pgvector_results = faces if answered_by == "pgvector" else []
-    return {"recognized_faces": faces, "pgvector_results": pgvector_results, "comparison": comparison}
+    return {
+        "recognized_faces": faces,
+        "pgvector_results": pgvector_results,
+        "comparison": comparison,
+        "answered_by": answered_by,
+    }
 
 
 def _log(answer: DualAnswer) -> None:

@@ -2,7 +2,6 @@
 
 import { el, icon, tag } from "./dom.js";
 
-const SIDES = { recognized_faces: "PKL", pgvector_results: "pgvector" };
 const percent = (value) => `${value.toFixed(0)} %`;
 
 export function renderAnswer(answer, { image, boxes, results, faceUrl }) {
@@ -10,7 +9,8 @@ export function renderAnswer(answer, { image, boxes, results, faceUrl }) {
     const face = answer.gallery_faces?.[name];
     return face === undefined ? null : faceUrl.replace("/0.jpg", `/${face}.jpg`);
   };
-  const faces = answer.recognized_faces.map((face, index) => ({ face, other: answer.pgvector_results?.[index], index }));
+  const others = isReversed(answer) ? answer.pkl_results : answer.pgvector_results;
+  const faces = answer.recognized_faces.map((face, index) => ({ face, other: isCompared(answer) ? others?.[index] : undefined, index }));
   const cards = faces.map((each) => card(each, answer, image, pictures));
   results.removeAttribute("aria-busy");
   results.replaceChildren(summary(answer), el("ol", { class: "face-cards" }, cards));
@@ -19,6 +19,11 @@ export function renderAnswer(answer, { image, boxes, results, faceUrl }) {
   new ResizeObserver(() => shortenLabels(boxes)).observe(boxes);
   cards.forEach((node, index) => pair(node, boxes.children[index]));
 }
+
+// After the cutover, in dual mode, pgvector answers and the PKL shadows.
+const isReversed = (answer) => answer.answered_by === "pgvector";
+const failureOf = (answer) => answer.comparison?.candidate_error ?? answer.comparison?.pkl_error;
+const isCompared = (answer) => answer.mode === "dual" && !failureOf(answer) && answer.comparison?.sampled !== false;
 
 function summary(answer) {
   const faces = answer.recognized_faces;
@@ -30,9 +35,11 @@ function summary(answer) {
     el("p", { class: "muted small times" }, `Detect and embed ${times.embed?.toFixed(0)} ms · search ${times.search?.toFixed(1)} ms · mode ${answer.mode}`));
 }
 
-function verdict({ comparison, mode }) {
+function verdict(answer) {
+  const { comparison, mode } = answer;
   if (mode !== "dual" || !comparison) return null;
-  if (comparison.candidate_error) return tag("warn", "warn", `pgvector gave no answer: ${comparison.candidate_error.message}`);
+  if (failureOf(answer)) return tag("warn", "warn", `${isReversed(answer) ? "The PKL" : "pgvector"} gave no answer: ${failureOf(answer).message}`);
+  if (!isCompared(answer)) return tag("quiet", "wait", "Not compared: only a share of the requests is");
   const compared = comparison.faces ?? [comparison];
   const different = compared.filter(differs).length;
   if (!different) return tag("ok", "equal", "Both galleries agree");
@@ -42,13 +49,13 @@ function verdict({ comparison, mode }) {
 const differs = (face) => !face.top1_match || face.top5_overlap_pct < 100;
 
 function card({ face, other, index }, answer, image, pictures) {
-  const compared = answer.comparison && !answer.comparison.candidate_error && (answer.comparison.faces ?? [answer.comparison])[index];
+  const isDual = isCompared(answer);
+  const compared = isDual && (answer.comparison.faces ?? [answer.comparison])[index];
   const title = el("h3", {}, face.name ?? "Nobody known");
   const head = el("div", { class: "face-head" }, crop(image, face.box), el("div", { class: "grow" }, el("p", { class: "muted small" }, `Face ${index + 1}`), title), compared ? agreement(compared) : null);
-  const isDual = answer.mode === "dual" && !answer.comparison?.candidate_error;
-  const main = SIDES[answer.mode === "pgvector" ? "pgvector_results" : "recognized_faces"];
+  const [main, shadow] = answer.mode === "pgvector" || isReversed(answer) ? ["pgvector", "PKL"] : ["PKL", "pgvector"];
   const columns = el("div", { class: isDual ? "sides two" : "sides" },
-    side(main, face, isDual ? other : null, pictures, isDual), isDual && other ? side("pgvector", other, face, pictures, true) : null);
+    side(main, face, isDual ? other : null, pictures, isDual && "answers"), isDual && other ? side(shadow, other, face, pictures, "shadows") : null);
   return el("li", { class: "card face-card", id: `face-${index + 1}`, tabindex: "-1" }, head, columns);
 }
 
@@ -57,14 +64,14 @@ function agreement(compared) {
   return differs(compared) ? tag("warn", "differ", "Same person, other top 5") : tag("ok", "equal", "Same answer");
 }
 
-function side(title, face, other, pictures, isCompared) {
+function side(title, face, other, pictures, part) {
   const [best] = face.matches;
   const theirs = new Map((other?.matches ?? []).map((match, rank) => [match.name, rank]));
-  const isOther = isCompared && other && (other.name ?? null) !== (face.name ?? null);
+  const isOther = part && other && (other.name ?? null) !== (face.name ?? null);
   return el("div", { class: isOther ? "side differs" : "side" },
-    el("p", { class: "side-title" }, title, isCompared ? el("span", { class: "part" }, title === "PKL" ? "answers" : "shadows") : null, isOther ? el("span", { class: "mark" }, "differs") : null),
+    el("p", { class: "side-title" }, title, part ? el("span", { class: "part" }, part) : null, isOther ? el("span", { class: "mark" }, "differs") : null),
     best ? bestMatch(best, pictures) : el("p", { class: "muted nobody" }, "Nobody within the threshold"),
-    face.matches.length > 1 ? el("ol", { class: "matches", start: "2" }, face.matches.slice(1).map((match) => matchLine(match, isCompared && other && !theirs.has(match.name)))) : null);
+    face.matches.length > 1 ? el("ol", { class: "matches", start: "2" }, face.matches.slice(1).map((match) => matchLine(match, part && other && !theirs.has(match.name)))) : null);
 }
 
 function bestMatch(match, pictures) {

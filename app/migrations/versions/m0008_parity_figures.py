@@ -10,7 +10,7 @@ down_revision = "0007"
 STATEMENTS = (
     """
     CREATE INDEX comparisons_figures ON comparisons (domain, at) INCLUDE (
-        source, answered_by, verdict, top1_match, top5_overlap, top5_size, known_flip, pkl_ms, pgvector_ms
+        source, spec_key, answered_by, verdict, top1_match, top5_overlap, top5_size, known_flip, pkl_ms, pgvector_ms
     )
     """,
     "DROP INDEX comparisons_domain_at",

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from app.domain import Mode
-from app.errors import Conflict
+from app.errors import AppError, Conflict
 from app.services.cutover.environment_file import EnvironmentFile
 from app.services.dual_mode import GalleryName
 
@@ -28,6 +28,13 @@ class Standing(StrEnum):
     def mode(self) -> Mode:
         """What an answer of `/recognize` names."""
         return {Standing.PKL: Mode.PKL, Standing.PGVECTOR: Mode.PGVECTOR}.get(self, Mode.DUAL)
+
+    @property
+    def seen_as(self) -> str:
+        """What tells it in an answer: the mode, and in dual mode who answered."""
+        if self.mode is not Mode.DUAL:
+            return str(self.mode)
+        return f"dual, {'pgvector' if self.pgvector_answers else 'pkl'} answers"
 
 
 VARIABLES: Mapping[Standing, Mapping[str, str]] = {
@@ -55,10 +62,17 @@ def switch(file: EnvironmentFile, wanted: Standing, seen: Callable[[], Standing]
     :param seen: what the settings say when they are read anew.
     :return: where the file as it was is kept, None where it said so already.
     :raises Conflict: variables of the environment win over the file; it is as it was.
+    :raises AppError: what `seen` raises; the file is as it was.
     :raises NotFound, StoreUnavailable: as `EnvironmentFile.set`.
     """
     kept = file.set(VARIABLES[wanted])
-    if seen() is not wanted:
+    try:
+        is_seen = seen() is wanted
+    except AppError:  # a service could not start from this file
+        if kept:
+            file.restore(kept)
+        raise
+    if not is_seen:
         if kept:
             file.restore(kept)
         names = ", ".join(VARIABLES[wanted])

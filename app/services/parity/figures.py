@@ -33,12 +33,14 @@ class FigureQuery:
     :param domain: None for all.
     :param since: None for all that are kept.
     :param run: of a replay; None for all.
+    :param spec_key: what another pipeline's embeddings showed proves nothing for this one; None for all.
     """
 
     domain: str | None = None
     since: datetime | None = None
     source: Source = "live"
     run: str | None = None
+    spec_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +224,13 @@ class _Reader:
         self._cursor = cursor
         run = f"{run_prefix(query.run)}%" if query.run else None
         self._where = sql.WHERE + (sql.OF_RUN if run else "")
-        self._parameters = {"source": query.source, "domain": query.domain, "since": query.since, "run": run}
+        self._parameters = {
+            "source": query.source,
+            "domain": query.domain,
+            "since": query.since,
+            "spec_key": query.spec_key,
+            "run": run,
+        }
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         self._cursor.execute(statement.format(where=self._where), self._parameters)

@@ -10,6 +10,7 @@ SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 WHERE = """
 WHERE source = %(source)s
   AND (%(domain)s::text IS NULL OR domain = %(domain)s)
+  AND (%(spec_key)s::text IS NULL OR spec_key = %(spec_key)s)
   AND at >= coalesce(%(since)s, '-infinity'::timestamptz)
 """
 

@@ -76,13 +76,14 @@ class ParityStore:
             gone = self._gone(cursor, records)
             rows = [row_renamed(row_of(record), gone[record.domain]) for record in records]
             cursor.execute(sql.INSERT, {"rows": json.dumps(rows)})
+            is_new = cursor.rowcount > 0  # else the COMMIT came through the first time, and its answer did not
             deleted = {row["record_id"] for row in rows if DELETED in row["persons"]}
             for face in sealed:
                 if face.record_id not in deleted:
                     cursor.execute(
                         sql.INSERT_FACE, {"record_id": face.record_id, "face": face.face, "sealed": face.sealed}
                     )
-            for domain, count in (lost or {}).items():
+            for domain, count in (lost or {}).items() if is_new else ():
                 cursor.execute(sql.INSERT_LOSS, {"domain": domain, "lost": count})
 
     def explain(self, record: ComparisonRecord, found: Explanation) -> None:

@@ -68,6 +68,10 @@ class QueueWorker(Generic[T]):
         self._ensure_started()
         return True
 
+    def start(self) -> None:
+        """Begin now, and not with the first item: there may be a chore to do."""
+        self._ensure_started()
+
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything queued is done; False where that takes longer."""
         with self._queue.all_tasks_done:
@@ -96,7 +100,7 @@ class QueueWorker(Generic[T]):
                 self._finish(batch)
             elif self._closing.is_set():
                 return
-            else:
+            if not self._closing.is_set():
                 self._chore()
 
     def _next_batch(self) -> list[T]:

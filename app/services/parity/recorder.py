@@ -115,6 +115,10 @@ class ParityRecorder:
         explained, unexamined = self._explainer.counts()
         return RecorderStatus(written, lost, self._worker.waiting, explained, unexamined, problem)
 
+    def start(self) -> None:
+        """See to the retention from now on, whether or not there is anything to record."""
+        self._worker.start()
+
     def flush(self, timeout_s: float) -> bool:
         """Wait until what was recorded is written and explained; False where that takes longer."""
         started = time.monotonic()

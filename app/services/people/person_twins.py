@@ -25,6 +25,7 @@ MAX_PERSONS = 10_000  # 10,000 x 10,000 x 512 takes seconds; the work grows with
 MAX_PAIRS = 200  # more is no list that anybody works through
 
 _BLOCK = 512
+_DISMISSAL = "twins.dismissed"  # in the audit log; it changes no face
 _KEPT_FOR_S = 600.0  # a bulk load that replaces faces one for one changes no count
 _LIMIT_S = 20.0
 _QUICK_S = 5.0
@@ -120,10 +121,11 @@ class PersonTwins:
             if low == high:
                 raise NotFound("Name two persons.", code="same_person")
             cursor.execute(sql.DISMISS, {"domain": scope.domain, "first": low, "second": high})
-            self._store.audit(cursor, scope, "twins.dismissed", f"person {low} and {high}", {})
+            self._store.audit(cursor, scope, _DISMISSAL, f"person {low} and {high}", {})
 
     def _current(self, cursor: Cursor, domain: str) -> _Kept:
-        cursor.execute(sql.STATE, {"domain": domain, "spec_key": self._spec.key})
+        scope = {"domain": domain, "spec_key": self._spec.key, "dismissal": _DISMISSAL}
+        cursor.execute(sql.STATE, scope)
         (state,) = cursor.fetchall()
         kept = self._kept.get(domain)
         if kept is None or kept.state != state or time.monotonic() - kept.made_at > _KEPT_FOR_S:

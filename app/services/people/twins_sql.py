@@ -5,7 +5,7 @@ STATE = """
 SELECT (SELECT count(*) FROM persons WHERE domain = %(domain)s),
        (SELECT count(*) FROM face_embeddings AS f JOIN embedding_specs AS s ON s.id = f.spec_id
         WHERE f.person_domain = %(domain)s AND s.key = %(spec_key)s),
-       (SELECT max(id) FROM audit_log WHERE domain = %(domain)s)
+       (SELECT max(id) FROM audit_log WHERE domain = %(domain)s AND action <> %(dismissal)s)
 """
 
 # Of the newest persons: whoever is enrolled a second time is among them, and the time it takes stays bounded.
