@@ -85,6 +85,7 @@ def _tokens(container: Container) -> dict[str, str]:
         "other": create("elsewhere", ["serbia"], recognise, None),
         "all": create("operator", ["*"], [Role.ADMIN], None),
         "enrol": create("enrolment", ["demo"], [Role.ENROL], None),
+        "judge": create("judge", ["demo"], [Role.VIEW, Role.ENROL], None),
         "viewer": create("viewer", ["demo"], [Role.VIEW], None),
         "expired": create("former", ["demo"], recognise, datetime.now(UTC) - timedelta(seconds=1)),
         "wrong": "this-is-no-token-of-ours",

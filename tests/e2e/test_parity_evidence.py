@@ -38,7 +38,7 @@ def ask(service: Service, path: str, token: str = "viewer", **more: Any) -> requ
     return service.session.request(method, f"{service.address}{path}", headers=headers, timeout=30, **more)
 
 
-def differing(domain: str = "demo") -> ComparisonRecord:
+def differing(container: Container, domain: str = "demo", spec_key: str | None = None) -> ComparisonRecord:
     """A comparison in which pgvector lacked somebody."""
     match = (Match("Person 001", "Person 001/1.png", 0.01, 99.0),)
     return ComparisonRecord(
@@ -46,7 +46,7 @@ def differing(domain: str = "demo") -> ComparisonRecord:
         request_id="planted",
         at=datetime.now(UTC),
         domain=domain,
-        spec_key="0" * 16,
+        spec_key=spec_key or container.engine.spec.key,
         source="live",
         answered_by="pkl",
         faces=(FaceComparison(FaceBox(1, 2, 30, 40), match, (), differs=True),),
@@ -69,8 +69,13 @@ def test_live_requests_are_in_the_report(dual: Service) -> None:
     assert ask(dual, "/parity/report?source=replay").json()["report"]["source"] == "replay"
 
 
+def test_a_token_for_all_domains_gets_the_report_of_all(dual: Service) -> None:
+    report = ask(dual, "/parity/report", "all").json()["report"]
+    assert (report["domain"], "demo" in {domain["domain"] for domain in report["domains"]}) == (None, True)
+
+
 def test_a_difference_is_found_read_and_judged_and_the_report_counts_it(dual: Service, container: Container) -> None:
-    container.parity_store.write([differing(), differing("serbia")])
+    container.parity_store.write([differing(container), differing(container, "serbia")])
     listed = ask(dual, "/parity/comparisons?cause=gallery_drift&judged=false&since=1h").json()["comparisons"]
     ids = [row["id"] for row in listed if row["request_id"] == "planted"]
     assert {row["domain"] for row in listed} == {"demo"}
@@ -78,19 +83,26 @@ def test_a_difference_is_found_read_and_judged_and_the_report_counts_it(dual: Se
     assert (shown["pkl_top1"], shown["pgvector_top1"], shown["known_flip"]) == ("Person 001", None, "lost")
 
     path = f"/parity/comparisons/{ids[0]}/judgement"
-    refused = ask(dual, path, method="POST", json={"judged": "pkl"})
-    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "role_missing")
-    judged = ask(dual, path, "enrol", method="POST", json={"judged": "pkl"})
+    for token in ("viewer", "enrol"):  # judging wants both roles
+        refused = ask(dual, path, token, method="POST", json={"judged": "pkl"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "role_missing")
+    judged = ask(dual, path, "judge", method="POST", json={"judged": "pkl"})
     assert (judged.status_code, judged.json()["comparison"]["judged"]) == (200, "pkl")
-    assert ask(dual, path, "enrol", method="POST", data={"judged": "maybe"}).status_code == 400
+    assert ask(dual, path, "judge", method="POST", data={"judged": "maybe"}).status_code == 400
 
     assert ask(dual, "/parity/report?since=1h").json()["report"]["judged"]["pkl"] == 1
     again = ask(dual, "/parity/comparisons?judged=false").json()["comparisons"]
     assert ids[0] not in [row["id"] for row in again]
 
 
+def test_what_another_pipeline_showed_is_no_evidence_for_this_one(dual: Service, container: Container) -> None:
+    before = ask(dual, "/parity/report").json()["report"]["top1"]["compared"]
+    container.parity_store.write([differing(container, spec_key="0" * 16), differing(container)])
+    assert ask(dual, "/parity/report").json()["report"]["top1"]["compared"] == before + 1
+
+
 def test_the_list_is_paged(dual: Service, container: Container) -> None:
-    container.parity_store.write([differing() for _ in range(60)])
+    container.parity_store.write([differing(container) for _ in range(60)])
     first = ask(dual, "/parity/comparisons?verdict=differ").json()
     second = ask(dual, f"/parity/comparisons?verdict=differ&page={first['next_page']}").json()
     assert len(first["comparisons"]) == 50
@@ -102,7 +114,7 @@ def test_the_list_is_paged(dual: Service, container: Container) -> None:
     [
         ("/parity/report", "demo", 403, "role_missing"),
         ("/parity/report?domain=serbia", "viewer", 403, "domain_not_allowed"),
-        ("/parity/report", "all", 400, "domain_required"),
+        ("/parity/comparisons", "all", 400, "domain_required"),
         ("/parity/report", "wrong", 401, "token_unknown"),
         ("/parity/report?since=tomorrow", "viewer", 400, "invalid_since"),
         ("/parity/report?source=dreams", "viewer", 400, "invalid_source"),
@@ -123,17 +135,17 @@ def test_what_cannot_be_answered_is_said_in_the_envelope(
 
 
 def test_a_comparison_of_another_domain_is_not_there(dual: Service, container: Container) -> None:
-    container.parity_store.write([differing("serbia")])
+    container.parity_store.write([differing(container, "serbia")])
     row = ask(dual, "/parity/comparisons?domain=serbia", "all").json()["comparisons"][0]
     assert ask(dual, f"/parity/comparisons/{row['id']}", "all").ok
     assert ask(dual, f"/parity/comparisons/{row['id']}").status_code == 404
-    judgement = ask(dual, f"/parity/comparisons/{row['id']}/judgement", "enrol", method="POST", json={"judged": "pkl"})
+    judgement = ask(dual, f"/parity/comparisons/{row['id']}/judgement", "judge", method="POST", json={"judged": "pkl"})
     assert judgement.status_code == 404
 
 
 def test_a_probe_says_the_mode_of_the_running_service(dual: Service) -> None:
     probe = Probe(dual.address, dual.tokens["demo"], demo_faces.known_probe()[0])
-    assert (probe.mode(), probe.wait_for("pgvector", 0.0)) == ("dual", "dual")
+    assert (probe.mode(), probe.wait_for("pgvector", 0.0)) == ("dual, pkl answers", "dual, pkl answers")
 
 
 @pytest.fixture
@@ -154,7 +166,7 @@ def test_the_status_of_a_cutover_is_held_against_the_running_service(
     assert cutover.main(["status", "--env-file", str(tmp_path / "service.env"), *verify]) == 0
     printed = capsys.readouterr().out
     assert "the PKL answers, pgvector shadows (mode dual)." in printed
-    assert "The service answers in mode dual." in printed
+    assert "The service answers in mode dual, pkl answers." in printed
 
 
 @pytest.mark.usefixtures("as_operator")

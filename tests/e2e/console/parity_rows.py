@@ -20,10 +20,12 @@ BATCH = 500
 JUDGED = 30
 
 
-def write_days(store: ParityStore, domain: str) -> None:
+def write_days(store: ParityStore, domain: str, spec_key: str) -> None:
     """Some thousands of comparisons, more by day than by night, and the cause of each difference."""
     dice = random.Random(7)  # noqa: S311 (made-up rows, no secret)
-    records = [_record(dice, domain, hour) for hour in range(HOURS) for _ in range(_busy(dice, hour))]
+    hours = (hour for hour in range(HOURS) for _ in range(_busy(dice, hour)))
+    made = (_record(dice, domain, hour) for hour in hours)
+    records = [(replace(record, spec_key=spec_key), found) for record, found in made]
     records.sort(key=lambda each: each[0].at)
     for start in range(0, len(records), BATCH):
         store.write([record for record, _ in records[start : start + BATCH]])

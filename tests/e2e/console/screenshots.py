@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _write_comparisons(storage: Path) -> None:
     container = Container(Settings(storage_dir=storage, vector_db_enabled=True))
-    parity_rows.write_days(container.parity_store, "demo")
+    parity_rows.write_days(container.parity_store, "demo", container.engine.spec.key)
     container.close()
 
 
