@@ -16,6 +16,7 @@ from app.bootstrap import Container
 from app.domain import Face, FaceBox, FaceMatches, RecognizedFace
 from app.errors import AppError, StoreTimeout, StoreUnavailable, UnknownDomain
 from app.face_index import IndexedFace
+from app.services.dual_mode import DualMode
 from app.services.recognition_pgvector import PgVectorRecognitionService
 from app.services.shadow import Shadow
 from scripts import sync_milvus
@@ -38,7 +39,7 @@ def parts(milvus: MilvusServer, migrated_database: Database) -> Mirrored:
 
 @pytest.fixture
 def gallery(parts: Mirrored) -> PgVectorRecognitionService:
-    return PgVectorRecognitionService(parts.gallery, policy_of(0.3), timeout_s=1, shadow=Shadow(limit_s=1))
+    return PgVectorRecognitionService(parts.gallery, policy_of(0.3), timeout_s=1, dual=DualMode(Shadow(limit_s=1)))
 
 
 @pytest.fixture
