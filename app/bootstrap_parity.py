@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from app.adapters.face_seal import FaceSeal
     from app.adapters.postgres import Database
     from app.bootstrap import Container
+    from app.gallery_view import GalleryView
     from app.services.dual_mode import DualMode
     from app.services.parity.causes import CauseFinder
     from app.services.parity.figures import FigureQuery
@@ -124,10 +124,15 @@ def _known_in_pkl(container: Container, domain: str, names: Sequence[str]) -> se
     """Those of the persons whom the PKL holds; while somebody is being deleted this waits until it is done."""
     try:
         with container.gallery_locks.reading(domain):
-            view = container.live_pkl.current(domain)
+            view = _pkl_view(container, domain)
             return {name for name in names if view.faces_of_person(name)}
     except AppError:  # a gallery that cannot be read proves nobody's being there
         return set()
+
+
+def _pkl_view(container: Container, domain: str) -> GalleryView:
+    """Made when it is asked for: there is a recorder in every mode, and not in every mode a PKL."""
+    return container.live_pkl.current(domain)
 
 
 def _cause_finder(container: Container) -> CauseFinder:
@@ -137,15 +142,14 @@ def _cause_finder(container: Container) -> CauseFinder:
     limit_s = container.settings.parity_explain_timeout_ms / 1000
     thresholds = Thresholds(container.pkl_policy.threshold, container.pgvector_policy.threshold)
     spec_key = container.engine.spec.key
-    evidence = GalleryEvidence(container.live_pkl.current, container.parity_database, spec_key, limit_s)
+    evidence = GalleryEvidence(partial(_pkl_view, container), container.parity_database, spec_key, limit_s)
     return CauseFinder(_exact_gallery(container, limit_s).search, evidence, thresholds)
 
 
 def _exact_gallery(container: Container, limit_s: float) -> PgVectorRecognitionService:
     """The pgvector gallery with its own threshold, searched by measuring every face."""
     from app.services.recognition_pgvector import PgVectorRecognitionService
-    from app.services.vector_db_service import SearchOptions, VectorDbService
+    from app.services.vector_db_service import EVERY_FACE, VectorDbService
 
-    options = SearchOptions(exact_max_rows=sys.maxsize)
-    vector_db = VectorDbService(container.parity_database, container.engine.spec, options)
+    vector_db = VectorDbService(container.parity_database, container.engine.spec, EVERY_FACE)
     return PgVectorRecognitionService(vector_db, container.pgvector_policy, limit_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -51,6 +52,9 @@ class SearchOptions:
     retry_ef_search: int = 0
     retry_margin: float = 0.02
     tuned: bool = True
+
+
+EVERY_FACE = SearchOptions(exact_max_rows=sys.maxsize, tuned=False)  # measures them all, whatever was tuned
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,10 @@ from app.services.parity.records import ComparisonQuery, StoredComparison, Verdi
 from app.services.recognition_pgvector import PgVectorRecognitionService
 from app.services.recognition_service import RecognitionService
 from app.services.shadow import Shadow
-from app.services.vector_db_service import SearchOptions, VectorDbService
+from app.services.vector_db_service import EVERY_FACE, SearchOptions, VectorDbService
 from tests.integration.galleries import policy_of, spec_of
 
 DOMAIN = "serbia"
-EVERY_ROW = 10**9
 WAIT_S = 60.0
 SPEC = spec_of(16)
 
@@ -119,7 +118,7 @@ class ParityWorld:
 
     def _recorder(self) -> ParityRecorder:
         o = self.options
-        exact_db = VectorDbService(self.database, self.spec, SearchOptions(exact_max_rows=EVERY_ROW))
+        exact_db = VectorDbService(self.database, self.spec, EVERY_FACE)
         exact = PgVectorRecognitionService(exact_db, policy_of(o.pgvector_threshold), 10)
         evidence = GalleryEvidence(self.live.current, self.database, self.spec.key, 10)
         finder = CauseFinder(exact.search, evidence, Thresholds(o.pkl_threshold, o.pgvector_threshold))

@@ -15,7 +15,7 @@ from app.adapters.postgres import Database
 from app.domain import FaceBox, GalleryFace
 from app.services.matching import exact_distances
 from app.services.vector_db_service import SearchOptions
-from tests.integration.galleries import make_up, spec_of
+from tests.integration.galleries import make_up, spec_of, tune_to_templates
 from tests.integration.parity_world import DOMAIN, ParityWorld, WorldOptions
 
 D = 16
@@ -147,6 +147,18 @@ def test_what_the_index_misses_is_found_by_the_exact_search(make_world: MakeWorl
         world.ask(probe)
     causes = {row.cause for row in world.rows() if row.verdict == "differ"}
     assert causes == {"ann_miss"}
+
+
+def test_what_a_plan_misses_is_found_by_the_exact_search(make_world: MakeWorld) -> None:
+    world = make_world(spec=spec_of(128), pkl_threshold=0.7, pgvector_threshold=0.7)
+    gallery = make_up([5] * 40, dimensions=128)
+    world.fill(gallery.faces)
+    tune_to_templates(world.database, world.spec, DOMAIN, 0.7)
+    with world.database.transaction(10) as cursor:
+        cursor.execute("UPDATE search_plans SET max_template_distance = -1")
+    world.ask(gallery.probes[0])
+    row = world.row()
+    assert (row.verdict, row.known_flip, row.cause) == ("differ", "lost", "ann_miss")
 
 
 def test_a_face_at_the_threshold_that_rounding_puts_on_either_side_is_an_edge(make_world: MakeWorld) -> None:
