@@ -21,6 +21,9 @@ from app.errors import AppError, StartupError, StoreTimeout, StoreUnavailable
 
 _THREADS = 8  # calls at a time; further ones wait, within their limits
 _CONNECT_S = 3.0
+# pymilvus pings every 10 s, calls or none; a server that did not allow for it hangs up on so busy a client
+# ("too_many_pings", gRPC's guide to keepalive): only while something is asked, and less often.
+_KEEPALIVE = {"grpc.keepalive_time_ms": 60_000, "grpc.keepalive_permit_without_calls": False}
 _UNKNOWN_COLLECTION = {1, 100}  # of Milvus 2.2 and older, and of newer ones
 _DENIED = {1400, 1401, 1800}  # no such user, wrong password, no right
 
@@ -102,7 +105,9 @@ class Milvus:
 
     def _connect(self, timeout_s: float) -> Any:
         # Dedicated: pymilvus would hand a forked child the connection of its parent.
-        return _pymilvus().MilvusClient(self._uri, token=self._token, timeout=timeout_s, dedicated=True)
+        return _pymilvus().MilvusClient(
+            self._uri, token=self._token, timeout=timeout_s, dedicated=True, grpc_options=_KEEPALIVE
+        )
 
     def _connection(self) -> _Connection:
         pid = os.getpid()
