@@ -21,6 +21,7 @@ from app.logs import configure_logging
 from app.services.backup.backup_folder import BackupFolder, Retention
 from app.services.backup.backup_service import BackupReport
 from config import Settings
+from scripts.terminal import positive
 
 progress = Console(stderr=True, highlight=False)
 
@@ -49,17 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scripts.backup", description=__doc__)
     parser.add_argument("--to", type=Path, metavar="DIR", help="the folder of backups; default: BACKUP_DIR")
     parser.add_argument("--photos", action="store_true", help="save the photos of the galleries too")
-    parser.add_argument("--keep", type=_positive, metavar="N", help="then remove all but the N newest backups")
-    parser.add_argument("--keep-days", type=_positive, metavar="D", help="then remove those older than D days")
+    parser.add_argument("--keep", type=positive, metavar="N", help="then remove all but the N newest backups")
+    parser.add_argument("--keep-days", type=positive, metavar="D", help="then remove those older than D days")
     parser.add_argument("--json", action="store_true", help="say what was made as one JSON document")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:

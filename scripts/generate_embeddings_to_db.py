@@ -25,6 +25,7 @@ from app.services.ingest.catalogue import Rules
 from app.services.ingest.embedding import FacePolicy
 from app.services.ingest.run import Ingest, IngestRequest, IngestSummary, NotDone, Watch
 from config import Settings
+from scripts.terminal import positive
 
 DONE, ERROR, SOME_FAILED, NOTHING_DONE = 0, 1, 2, 3
 
@@ -59,9 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--domain", required=True)
     parser.add_argument("--images", type=Path, metavar="DIR", help="default: the domain's folder in GALLERY_DIR")
     parser.add_argument("--faces", choices=[str(p) for p in FacePolicy], help="of several faces; default: INGEST_FACES")
-    parser.add_argument("--workers", type=_positive, default=len(os.sched_getaffinity(0)), help="default: one per core")
-    parser.add_argument("--batch-size", type=_positive, default=64, help="images per transaction; default: 64")
-    parser.add_argument("--limit", type=_positive, metavar="N", help="embed at most N photos")
+    parser.add_argument("--workers", type=positive, default=len(os.sched_getaffinity(0)), help="default: one per core")
+    parser.add_argument("--batch-size", type=positive, default=64, help="images per transaction; default: 64")
+    parser.add_argument("--limit", type=positive, metavar="N", help="embed at most N photos")
     parser.add_argument("--retry-failed", action="store_true", help="try images again that failed before")
     parser.add_argument("--dry-run", action="store_true", help="only say what there is to do")
     parser.add_argument(
@@ -70,13 +71,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--engine", choices=("processes", "ray"), default="processes")
     parser.add_argument("--ray-address", metavar="ADDRESS", help="of a Ray cluster; default: a local Ray")
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -32,6 +33,17 @@ def exit_code(make: Callable[[], C], work: Callable[[C], int]) -> int:
     except AppError as error:
         sys.stderr.write(f"{error.message}\n")
         return FAILED
+
+
+def positive(text: str) -> int:
+    """The type of an argument that counts something.
+
+    :raises ArgumentTypeError: less than 1; ValueError: no whole number.
+    """
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from app.services.search.plan import Share
 from app.services.search.trials import Trial, can_be_certain
 from app.services.search.tuning import TuningOutcome, TuningRequest
 from config import Settings
-from scripts.terminal import FAILED, exit_code
+from scripts.terminal import FAILED, exit_code, positive
 
 DONE = 0
 
@@ -31,20 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scripts.tune_search", description=__doc__)
     parser.add_argument("--domain", action="append", help="may be repeated; default: every domain in the database")
-    parser.add_argument("--probes", type=_positive, default=4_000, help="faces searched each way (%(default)s)")
+    parser.add_argument("--probes", type=positive, default=4_000, help="faces searched each way (%(default)s)")
     parser.add_argument("--m", type=int, default=16, help="HNSW: links of a template, 2 to 100 (%(default)s)")
     parser.add_argument(
         "--ef-construction", type=int, default=200, help="HNSW: search list of the build, 2*m to 1000 (%(default)s)"
     )
     parser.add_argument("--dry-run", action="store_true", help="measure, and leave the search as it is")
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
 
 
 def _run(container: GalleryContainer, arguments: argparse.Namespace) -> int:

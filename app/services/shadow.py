@@ -16,6 +16,7 @@ from app.errors import AppError, StoreTimeout
 log = structlog.get_logger(__name__)
 
 _LATE_IN_A_ROW = 5
+_RESTS = "The candidate is not asked for a moment: several in a row did not answer within the limit."
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -53,7 +54,7 @@ class Shadow:
         """
         started = time.perf_counter()
         if time.monotonic() < self._rest_until:
-            return control(), _ms_since(started), Outcome(None, self._timeout("rests, after several that "), 0.0)
+            return control(), _ms_since(started), Outcome(None, _timeout(_RESTS), 0.0)
         future = self._pool.submit(contextvars.copy_context().run, _observe, candidate)
         try:
             value = control()
@@ -72,14 +73,10 @@ class Shadow:
             self._late += 1
             if self._late >= _LATE_IN_A_ROW:
                 self._rest_until = time.monotonic() + self._rest_s
-            return Outcome(None, self._timeout(""), _ms_since(started))
+            late = f"The candidate did not answer within {self.limit_s * 1000:.0f} ms."
+            return Outcome(None, _timeout(late), _ms_since(started))
         self._late = 0
         return outcome
-
-    def _timeout(self, which: str) -> StoreTimeout:
-        return StoreTimeout(
-            f"The candidate {which}did not answer within {self.limit_s * 1000:.0f} ms.", code="candidate_timeout"
-        )
 
     def close(self) -> None:
         """Let running candidates end; start no more."""
@@ -95,6 +92,10 @@ def _observe(candidate: Callable[[], T]) -> Outcome[T]:
     except Exception as error:  # the shadow's boundary: nothing of the candidate may surface
         log.exception("DUAL-MODE candidate failed unexpectedly")
         return Outcome(None, AppError(f"Unexpected {type(error).__name__} in the candidate."), _ms_since(started))
+
+
+def _timeout(message: str) -> StoreTimeout:
+    return StoreTimeout(message, code="candidate_timeout")
 
 
 def _ms_since(started: float) -> float:
