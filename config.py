@@ -121,6 +121,46 @@ class Settings(BaseSettings):
     console_cookie_secure: bool | None = None
     trusted_proxies: int = Field(0, ge=0, le=10)
 
+    # --- videos (CONTRACT, part B)
+    video_max_mb: int = Field(2048, ge=1)
+    video_max_minutes: float = Field(180.0, gt=0.0)
+    video_max_megapixels: float = Field(9.0, gt=0.0)
+    video_sample_fps: float = Field(2.0, gt=0.0, le=30.0)
+    video_keep_upload: bool = False
+    video_retention_days: int = Field(90, ge=1)
+    video_tenant_max_jobs: int = Field(100, ge=1)
+    video_max_attempts: int = Field(3, ge=1, le=20)
+    video_stalled_after_s: int = Field(30, ge=2)
+    video_ray_address: str | None = None
+    video_webhook_secret: SecretStr | None = Field(None, min_length=16)
+    video_webhook_allow_private: bool = False
+    video_store: Literal["local", "s3"] = "local"
+    video_s3_bucket: str | None = None
+    video_s3_region: str = "us-east-1"
+    video_s3_endpoint_url: str | None = None
+    video_s3_access_key: SecretStr | None = None
+    video_s3_secret_key: SecretStr | None = None
+
+    # --- profile search (CONTRACT, part B)
+    profile_search_enabled: bool = False
+    profile_search_milvus_uri: SecretStr | None = None
+    profile_search_milvus_token: SecretStr | None = None
+    profile_search_milvus_collection: str = Field("buffalo_l", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,199}$")
+    profile_search_mongo_uri: SecretStr | None = None
+    profile_search_mongo_db: str = "media_recognizer"
+    profile_search_mongo_collection: str = "GenericFeatures"
+    profile_search_s3_bucket: str | None = None
+    profile_search_s3_region: str = "us-east-1"
+    profile_search_s3_endpoint_url: str | None = None
+    profile_search_s3_access_key: SecretStr | None = None
+    profile_search_s3_secret_key: SecretStr | None = None
+    profile_search_min_similarity: float = Field(0.70, ge=-1.0, le=1.0)
+    profile_search_top_k: int = Field(5, ge=1, le=100)
+    profile_search_nprobe: int = Field(16, ge=1, le=65536)
+    profile_search_timeout_ms: int = Field(5000, ge=50)
+    profile_search_photo_timeout_ms: int = Field(3000, ge=50)
+    profile_search_photo_max_kb: int = Field(1024, ge=1)
+
     # --- uploads
     upload_max_mb: int = Field(20, ge=1, le=1024)
     image_max_megapixels: int = Field(80, ge=1, le=1000)
@@ -199,6 +239,16 @@ class Settings(BaseSettings):
     def backups(self) -> Path:
         """One folder per backup; better on another disk."""
         return self.backup_dir or self.storage_dir / "backups"
+
+    @cached_property
+    def videos(self) -> Path:
+        """Uploads that wait or are being worked on, and, with VIDEO_STORE=local, what was made of them."""
+        return self.storage_dir / "videos"
+
+    @cached_property
+    def profile_photos(self) -> Path:
+        """Photos of profiles, while PROFILE_SEARCH_S3_BUCKET is not set."""
+        return self.storage_dir / "profiles"
 
     @cached_property
     def pgdata(self) -> Path:

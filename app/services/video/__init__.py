@@ -1,0 +1,1 @@
+"""A video becomes identities: frames, faces, tracks, clusters, and what is known of each."""
