@@ -30,6 +30,29 @@ _DENIED = {1400, 1401, 1800}  # no such user, wrong password, no right
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class MilvusUse:
+    """What a Milvus is used for, as its failures name it to an operator.
+
+    :param switch: the setting that asks for Milvus.
+    :param token_setting: the setting that holds the token.
+    :param no_collection: the sentence where the collection is missing, and `no_collection_code` its code.
+    """
+
+    switch: str
+    token_setting: str
+    no_collection: str
+    no_collection_code: str
+
+
+GALLERY = MilvusUse(
+    switch="GALLERY_BACKEND=milvus",
+    token_setting="GALLERY_MILVUS_TOKEN",  # noqa: S106  # the setting's name
+    no_collection="Milvus has no collection for this gallery: run `python -m scripts.sync_milvus`.",
+    no_collection_code="gallery_not_synced",
+)
+
+
 @dataclass
 class _Connection:
     """What one process has."""
@@ -48,9 +71,10 @@ class Milvus:
     :raises StartupError: pymilvus is not installed.
     """
 
-    def __init__(self, uri: str, token: str) -> None:
+    def __init__(self, uri: str, token: str, use: MilvusUse = GALLERY) -> None:
         if find_spec("pymilvus") is None:
-            raise StartupError("GALLERY_BACKEND=milvus needs pymilvus: pip install -r requirements.txt")
+            raise StartupError(f"{use.switch} needs pymilvus: pip install -r requirements.txt")
+        self._use = use
         self._uri = uri
         self._token = token
         self._connections: dict[int, _Connection] = {}
@@ -81,7 +105,7 @@ class Milvus:
             raise _late() from None
         except _failures() as exc:
             connection.loaded.clear()  # a server that was restarted may have to load them again
-            raise _refused(exc, time.monotonic() >= deadline) from exc
+            raise _refused(exc, time.monotonic() >= deadline, self._use) from exc
 
     def close(self) -> None:
         """Close this process's client."""
@@ -149,15 +173,13 @@ def _late() -> StoreTimeout:
     return StoreTimeout("Milvus did not answer within the time limit.")
 
 
-def _refused(exc: Exception, is_late: bool) -> AppError:
+def _refused(exc: Exception, is_late: bool, use: MilvusUse) -> AppError:
     """What a failure means; no host, token or value of Milvus's own sentence is passed on."""
     code = getattr(exc, "code", None)
     if is_late or "DEADLINE_EXCEEDED" in str(exc):
         return _late()
     if code in _UNKNOWN_COLLECTION and "not" in str(exc) and "collection" in str(exc).lower():
-        return StoreUnavailable(
-            "Milvus has no collection for this gallery: run `python -m scripts.sync_milvus`.", code="gallery_not_synced"
-        )
+        return StoreUnavailable(use.no_collection, code=use.no_collection_code)
     if code in _DENIED or "UNAUTHENTICATED" in str(exc):
-        return StoreUnavailable("Milvus refused the GALLERY_MILVUS_TOKEN.")
+        return StoreUnavailable(f"Milvus refused the {use.token_setting}.")
     return StoreUnavailable("Milvus cannot be reached, or refused what was asked of it.")

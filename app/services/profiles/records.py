@@ -16,6 +16,8 @@ PLATFORMS = {
     "instagramData": "instagram",
     "facebookData": "facebook",
 }
+# The code of a refusal that concerns one photo: the store itself works.
+OBJECT_FORBIDDEN = "object_forbidden"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
