@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import FaceBox
+from app.domain import FaceBox, FloatArray, ImageBgr
 
 OUTLIERS = -1  # the `cluster_id` of faces that belong to nobody; never searched (CONTRACT, part B)
 
@@ -16,6 +16,7 @@ OUTLIERS = -1  # the `cluster_id` of faces that belong to nobody; never searched
 class VideoFacts:
     """What a container says of itself, and what its first frame showed.
 
+    :param duration_s: 0 where the container does not say, as in what browsers record; so are `fps` and `frames`.
     :param width: of an upright frame, in pixels, as `height`.
     :param rotation: degrees clockwise by which frames are turned upright: 0, 90, 180 or 270.
     :param frames: as the container counts them; an estimate.
@@ -28,6 +29,34 @@ class VideoFacts:
     frames: int
     codec: str
     rotation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VideoLimits:
+    """What a video may be.
+
+    :param max_seconds: of play.
+    :param max_pixels: of a frame, width times height.
+    """
+
+    max_seconds: float
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A frame that is looked at.
+
+    :param number: of the container's frame, from 1.
+    :param at_s: seconds from the start of the video.
+    :param shot: which shot it is of, from 0.
+    :param pixels: (H, W, 3) uint8, BGR, upright.
+    """
+
+    number: int
+    at_s: float
+    shot: int
+    pixels: ImageBgr
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +76,14 @@ class SeenFace:
 
     :param at_s: seconds from the start of the video.
     :param shot: which shot the frame is of, from 0.
-    :param embedding: (D,) float64, as the model gave it.
-    :param crop_jpeg: the face with some room around it.
+    :param embedding: (D,) of unit length; float32, because a long video has many.
+    :param crop_jpeg: the face with some room around it; empty where it is not among the best of its identity.
     """
 
     at_s: float
     shot: int
     box: FaceBox
-    embedding: NDArray[np.float64]
+    embedding: FloatArray
     quality: FaceQuality
     crop_jpeg: bytes
 
