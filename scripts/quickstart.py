@@ -49,7 +49,7 @@ def main() -> int:
         configure_logging("ERROR", "text")
         with _filled_galleries(settings) as container:
             token = _demo_token(container)
-            with _service(settings) as service:
+            with _service(settings) as service, _running(settings, "app.worker"):
                 _show(settings, token)
                 return _serve(service)
     except KeyboardInterrupt:
@@ -108,20 +108,27 @@ def _demo_token(container: Container) -> str:
 
 @contextmanager
 def _service(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "gunicorn", "-c", "systemd/gunicorn.conf.py"]
-    environment = os.environ | settings.to_environment() | {"LOG_LEVEL": "WARNING"}
-    # A session of its own: Ctrl-C in the terminal reaches this script alone, which then stops the service gracefully.
-    service = subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[1], start_new_session=True)
-    try:
+    with _running(settings, "gunicorn", "-c", "systemd/gunicorn.conf.py") as service:
         with console.status("Starting the service"):
             _wait_until_ready(service, settings)
         yield service
+
+
+@contextmanager
+def _running(settings: Settings, *module: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A part of the service as a process, which is stopped gracefully at the end."""
+    environment = os.environ | settings.to_environment() | {"LOG_LEVEL": "WARNING"}
+    # A session of its own: Ctrl-C in the terminal reaches this script alone, which then stops the process.
+    command = [sys.executable, "-m", *module]
+    process = subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[1], start_new_session=True)
+    try:
+        yield process
     finally:
-        service.terminate()
+        process.terminate()
         try:
-            service.wait(settings.graceful_timeout_s + 10)
+            process.wait(settings.graceful_timeout_s + 10)
         except subprocess.TimeoutExpired:
-            service.kill()
+            process.kill()
 
 
 def _wait_until_ready(service: subprocess.Popen[bytes], settings: Settings) -> None:

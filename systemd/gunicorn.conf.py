@@ -80,6 +80,11 @@ class _EvenWorker(ThreadWorker):  # type: ignore[misc]
         time.sleep(min(photos, MOST_HESITATION) / 1000)
         super().accept(listener)  # finds nothing, and says nothing, where another worker was first
 
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Do not wait for streams that would go on for as long as somebody listens."""
+        self.wsgi.extensions["status_streams"].end()
+        super().handle_exit(sig, frame)
+
 
 class _Logger(GunicornLogger):  # type: ignore[misc]
     """Lets gunicorn's own lines pass through the service's handlers."""

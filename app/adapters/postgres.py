@@ -12,7 +12,7 @@ import math
 import os
 import select
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -40,6 +40,7 @@ class Cursor(Protocol):
     """What the services use of psycopg2's cursor; parameters are named, NumPy arrays go in as vectors."""
 
     rowcount: int
+    description: Sequence[Sequence[Any]]  # of a result's columns, each beginning with its name
 
     def execute(self, query: str, params: Mapping[str, Any] | None = None) -> None:
         """Run a statement, or several of which the last may have a result."""

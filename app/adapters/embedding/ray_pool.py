@@ -1,28 +1,18 @@
-"""Embedding workers on a Ray cluster, or on a local Ray; the only importer of ray, which is an optional extra."""
+"""Embedding workers on a Ray cluster, or on a local Ray."""
 
 from __future__ import annotations
 
-import logging
-import socket
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import app
 from app.adapters.embedding.jobs import AHEAD, Backlog, EmbedPhoto, Job
-from app.adapters.embedding.one_thread import ONE_THREAD, limit_threads
-from app.errors import AppError, StartupError, StoreUnavailable
+from app.adapters.embedding.one_thread import limit_threads
+from app.adapters.embedding.ray_cluster import connected
+from app.errors import AppError, StartupError
 
 if TYPE_CHECKING:
     from ray import ObjectRef
-
-_ANSWER_WITHIN_S = 5.0
-
-_ROOT = Path(app.__file__).parents[1]
-# The nodes get the code from here. Ray also leaves out what .gitignore names: storage, with its photos, stays.
-_NOT_SENT = [".git", "tests", "docs", "deploy", "storage", ".venv"]
 
 
 class RayPool:
@@ -53,7 +43,7 @@ class RayPool:
         if first is None:
             return
         backlog.take_back([first], blame_first=False)
-        with _connected(self._address, self._workers) as ray:
+        with connected(self._address, self._workers) as ray:
             crew = _Crew(ray, self._build, min(self._workers, int(ray.cluster_resources().get("CPU", 1))), backlog)
             while crew.hand_out():
                 yield from crew.listen()
@@ -135,42 +125,3 @@ class _Crew:
         for key in self._backlog.take_back(jobs, blame_first=True):
             yield key, None
         self._actors += self._hire(1)
-
-
-@contextmanager
-def _connected(address: str | None, workers: int) -> Iterator[Any]:
-    try:
-        import ray
-    except ImportError as exc:
-        raise StartupError("Ray is not installed: pip install -r requirements-ray.txt") from exc
-    if address:
-        _require_open(address)
-    options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
-    environment = {"working_dir": str(_ROOT), "excludes": _NOT_SENT, "env_vars": ONE_THREAD}
-    try:
-        ray.init(runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, ValueError, RuntimeError) as exc:
-        raise _unavailable() from exc
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _require_open(address: str) -> None:
-    """Ray tries for minutes, and then ends the process, where nothing listens at `host:port`."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
-        return  # `auto`, or a name
-    try:
-        socket.create_connection((host, int(port)), _ANSWER_WITHIN_S).close()
-    except (OSError, OverflowError) as exc:
-        raise _unavailable() from exc
-
-
-def _unavailable() -> StoreUnavailable:
-    return StoreUnavailable(
-        "No Ray cluster answers at that address, or it refuses this host: where it asks for a token, as Ray does by "
-        "default, set RAY_AUTH_MODE=token and put the cluster's token where Ray looks for it.",
-        code="ray_unavailable",
-    )

@@ -34,6 +34,7 @@ STATEMENTS = (
         idempotency_digest  text,
         webhook_url         text,
         webhook_state       text CHECK (webhook_state IN ('waiting', 'delivered', 'failed')),
+        gallery_search      jsonb,
         profile_search      jsonb,
         error_code          text,
         error_message       text,
@@ -51,6 +52,7 @@ STATEMENTS = (
     "CREATE UNIQUE INDEX jobs_ticket ON jobs (ticket) WHERE ticket IS NOT NULL",
     # `embedding` has unit length, and is null for the outliers (cluster_id -1). `best_face` and `timeline` as in the
     # results; `matches` are the persons of the domain's gallery, best first. `crop` is the key of the best face's crop.
+    # A row stays in one piece, as in face_embeddings: measuring 100,000 of them takes a fifth of the time.
     """
     CREATE TABLE identities (
         job_id       text NOT NULL REFERENCES jobs (job_id) ON DELETE CASCADE,
@@ -65,7 +67,7 @@ STATEMENTS = (
         embedding    vector,
         created_at   timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (job_id, cluster_id)
-    )
+    ) WITH (toast_tuple_target = 8160)
     """,
     "CREATE INDEX identities_of_tenant ON identities (tenant_id, spec_key) WHERE embedding IS NOT NULL",
     # Faces of which a crop is kept.
