@@ -20,7 +20,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from flask import Flask
 
     from app.bootstrap import Container
-    from app.routes import health_routes, http, image_routes, parity_routes, person_routes
+    from app.routes import health_routes, http, image_routes, parity_routes, person_routes, video_routes
 
     container = Container(settings)
     app = Flask(__name__, static_folder=None)
@@ -36,6 +36,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(person_routes.blueprint)
     app.register_blueprint(parity_routes.blueprint)
     app.register_blueprint(health_routes.blueprint)
+    video_routes.install(app, container.settings.web_threads)
     if container.settings.console_enabled:
         from app.routes import console_routes
 

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from app.atomic_file import locked, write_atomically
-from app.domain import check_domain_name
+from app.domain import check_domain_name, check_tenant
 from app.errors import BadRequest, Forbidden, NotFound, StoreUnavailable, Unauthorized
 
 ALL_DOMAINS = "*"
+ALL_TENANTS = "*"
+DEFAULT_TENANT = "default"
 
 
 class Role(StrEnum):
@@ -40,6 +42,7 @@ class Token:
 
     :param sha256: hex digest of the token itself.
     :param domains: the domains it may use; `*` for all.
+    :param tenant: whose videos it may send and see; `*` for everybody's.
     :param expires_at: ISO 8601 with offset, or None for never.
     """
 
@@ -49,7 +52,7 @@ class Token:
     domains: tuple[str, ...]
     roles: tuple[str, ...]
     created_at: str
-    tenant: str = "default"
+    tenant: str = DEFAULT_TENANT
     expires_at: str | None = None
 
     def is_expired(self, now: datetime) -> bool:
@@ -76,6 +79,18 @@ class Token:
         check_domain_name(requested)
         if requested not in self.domains and ALL_DOMAINS not in self.domains:
             raise Forbidden("This token may not use that domain.", code="domain_not_allowed")
+        return requested
+
+    def tenant_for(self, requested: str | None) -> str:
+        """The tenant a request is about: the one it names, which must be the token's, or else the token's own.
+
+        :raises BadRequest: no possible name; Forbidden: the token is another tenant's.
+        """
+        if requested is None:
+            return DEFAULT_TENANT if self.tenant == ALL_TENANTS else self.tenant
+        check_tenant(requested)
+        if self.tenant not in (requested, ALL_TENANTS):
+            raise Forbidden("This token is of another tenant.", code="tenant_not_allowed")
         return requested
 
 
@@ -126,10 +141,18 @@ class TokenStore:
                 self._tokens, self._stamp = _read(self._path), stamp
             return self._tokens
 
-    def create(self, name: str, domains: Iterable[str], roles: Iterable[Role], expires_at: datetime | None) -> str:
+    def create(
+        self,
+        name: str,
+        domains: Iterable[str],
+        roles: Iterable[Role],
+        expires_at: datetime | None,
+        tenant: str = DEFAULT_TENANT,
+    ) -> str:
         """Add a token and return it; it is shown this once and kept nowhere.
 
-        :raises BadRequest: no domain, or a name that cannot be a domain's.
+        :param tenant: whose videos it may send and see; `*` for everybody's.
+        :raises BadRequest: no domain, or a name that cannot be a domain's or a tenant's.
         """
         named = tuple(d if d == ALL_DOMAINS else check_domain_name(d) for d in domains)
         if not named:
@@ -142,6 +165,7 @@ class TokenStore:
             domains=named,
             roles=tuple(str(r) for r in roles),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            tenant=tenant if tenant == ALL_TENANTS else check_tenant(tenant),
         )
         self._rewrite(add=replace(token, expires_at=expires_at.isoformat() if expires_at else None))
         return secret

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from app import bootstrap_engine, bootstrap_milvus, bootstrap_parity, bootstrap_people
+from app import (
+    bootstrap_engine,
+    bootstrap_milvus,
+    bootstrap_parity,
+    bootstrap_people,
+    bootstrap_profiles,
+    bootstrap_video,
+    bootstrap_video_api,
+)
 from app.auth import TokenStore
 from app.controllers.recognition_controller import PhotoLimits, RecognitionController
 from app.domain import GalleryFace, Mode
@@ -24,16 +32,13 @@ if TYPE_CHECKING:
     from app.adapters.deepface_engine import DeepFaceEngine
     from app.adapters.embedded_postgres import EmbeddedPostgres
     from app.adapters.face_thresholds import Threshold
-    from app.adapters.gallery_lock import GalleryLocks
     from app.adapters.pkl.live import LivePklGalleries
     from app.adapters.pkl.snapshots import PklSnapshots
     from app.adapters.postgres import Database
     from app.bootstrap_console import ConsoleParts
     from app.bootstrap_milvus import MilvusMirror
     from app.controllers.person_controller import PersonController
-    from app.services.parity.parity_store import ParityStore
     from app.services.parity.recorder import ParityRecorder
-    from app.services.people.gallery_changes import GalleryChanges
     from app.services.recognition_pgvector import PgVectorRecognitionService
     from app.services.recognition_service import RecognitionService
     from app.services.turns import Turns
@@ -197,17 +202,17 @@ class Container:
 
     # --- persons
 
-    @cached_property
-    def gallery_locks(self) -> GalleryLocks:
-        return bootstrap_people.gallery_locks(self)
-
-    @cached_property
-    def gallery_changes(self) -> GalleryChanges:
-        return bootstrap_people.gallery_changes(self)
+    gallery_locks = cached_property(bootstrap_people.gallery_locks)
+    gallery_changes = cached_property(bootstrap_people.gallery_changes)
 
     @cached_property
     def person_controller(self) -> PersonController:
         return bootstrap_people.person_controller(self)
+
+    # --- videos
+
+    videos = cached_property(bootstrap_video.VideoParts)
+    video_controller = cached_property(bootstrap_video_api.video_controller)
 
     # --- parity
 
@@ -216,10 +221,7 @@ class Container:
         self._made.add("parity_database")
         return bootstrap_parity.parity_database(self)
 
-    @cached_property
-    def parity_store(self) -> ParityStore:
-        return bootstrap_parity.parity_store(self)
-
+    parity_store = cached_property(bootstrap_parity.parity_store)
     parity_report = bootstrap_parity.parity_report
 
     def require_face_key(self) -> None:
@@ -231,6 +233,8 @@ class Container:
         """What keeps the comparisons of dual mode."""
         self._made.add("parity_recorder")
         return bootstrap_parity.parity_recorder(self)
+
+    profile_search = cached_property(bootstrap_profiles.profile_search)  # None where it is switched off
 
     # --- the web service
 
@@ -270,6 +274,8 @@ class Container:
             self.pgvector_recognition.close()
         if "mirror" in self._made and self.mirror is not None:
             self.mirror.index.close()
+        if (search := self.__dict__.get("profile_search")) is not None:
+            search.close()
         if "parity_recorder" in self._made:
             self.parity_recorder.close(bootstrap_parity.CLOSE_S)
         if "live_pkl" in self._made:

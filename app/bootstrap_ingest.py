@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import SecretStr
+
 from app.bootstrap import Container
 from app.errors import SpecMismatch
 from app.logs import configure_logging
@@ -33,7 +35,7 @@ def embedding_pool(container: Container, request: PoolRequest) -> EmbeddingPool:
     """Workers that embed as `container.engine` does; they are started by the first photo."""
     settings = container.settings
     # The workers need no secret, and may work in another folder.
-    secrets = {"database_url": None, "gallery_milvus_uri": None, "gallery_milvus_token": None}
+    secrets = {name: None for name, value in settings if isinstance(value, SecretStr)}
     public = settings.model_copy(update=secrets | {"deepface_home": settings.weights_home.absolute()})
     build = partial(photo_embedder, public, request.policy, container.engine.spec.key)
     if request.engine == "ray":

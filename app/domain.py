@@ -24,6 +24,7 @@ DEEPFACE_PIPELINE = "deepface"  # of every gallery that DeepFace made
 DISTANCE_DECIMALS = 6  # DeepFace rounds every distance so; so do both galleries
 
 _DOMAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_TENANT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
 class Mode(StrEnum):
@@ -218,6 +219,19 @@ def check_domain_name(name: str) -> str:
         raise BadRequest(
             "A domain's name is 1 to 63 letters, digits, '_' or '-', and begins with a letter or digit.",
             code="invalid_domain",
+        )
+    return name
+
+
+def check_tenant(name: str) -> str:
+    """`name` if it can be a tenant.
+
+    :raises BadRequest: anything but letters, digits, `.`, `_` and `-`, at most 64 of them.
+    """
+    if not _TENANT.fullmatch(name):
+        raise BadRequest(
+            "A tenant's name is 1 to 64 letters, digits, '.', '_' or '-', and begins with a letter, a digit or '_'.",
+            code="invalid_tenant",
         )
     return name
 

@@ -80,6 +80,12 @@ class UnsupportedImage(AppError):
     code, status = "not_an_image", 415
 
 
+class UnsupportedVideo(AppError):
+    """The upload is not a video this service reads."""
+
+    code, status = "not_a_video", 415
+
+
 class NoFace(AppError):
     """The photo holds no face that can be recognised."""
 
@@ -132,3 +138,15 @@ class UnsafePickle(AppError):
     """A PKL file asks for something other than plain data; nothing in it was run."""
 
     code, status = "unsafe_pickle", 503
+
+
+class WebhookFailed(AppError):
+    """A webhook was not delivered; trying again may help."""
+
+    code, status = "webhook_failed", 502
+
+
+class WebhookRefused(WebhookFailed):
+    """A webhook's address is one this service does not send to, or sends us elsewhere; trying again is no use."""
+
+    code, status = "webhook_refused", 400

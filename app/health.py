@@ -19,6 +19,8 @@ OK, DEGRADED, DOWN = "ok", "degraded", "down"
 
 Part = dict[str, Any]
 
+UNUSED: Part = {"status": "off", "reason": "PROFILE_SEARCH_ENABLED is false."}
+
 
 def report(container: Container, with_details: bool) -> dict[str, Any]:
     """`status` is `down` where the gallery that answers cannot, `degraded` where another part cannot.
@@ -36,6 +38,7 @@ def report(container: Container, with_details: bool) -> dict[str, Any]:
         services["pgvector_gallery"] = _part(lambda: _pgvector(container))
     if mode is Mode.DUAL:
         services["parity"] = _parity(container)
+    services["profile_search"] = _part(lambda: _profile_search(container))
     answering = services["pgvector_gallery" if container.settings.pgvector_answers else "pkl_gallery"]
     shown = services if with_details else {name: {"status": part["status"]} for name, part in services.items()}
     primary = {"primary": container.settings.vector_db_primary} if mode is Mode.DUAL else {}
@@ -45,7 +48,7 @@ def report(container: Container, with_details: bool) -> dict[str, Any]:
 def _overall(answering: Part, services: dict[str, Part]) -> str:
     if DOWN in (answering["status"], services["engine"]["status"]):
         return DOWN
-    return OK if all(part["status"] == OK for part in services.values()) else DEGRADED
+    return OK if all(part["status"] == OK or part == UNUSED for part in services.values()) else DEGRADED
 
 
 def _pkl(container: Container) -> Part:
@@ -69,6 +72,12 @@ def _milvus(counts: Mapping[str, GalleryCount], backlog: Backlog) -> Part:
     domains = {name: asdict(count) for name, count in counts.items()}
     behind = {"status": DEGRADED, "reason": BEHIND} if backlog.is_too_long else {}
     return {"backend": "milvus", "domains": domains, "waiting": backlog.changes} | behind
+
+
+def _profile_search(container: Container) -> Part:
+    """Off where it cannot be used now, which is no fault of the service's answers; or never asked for."""
+    search = container.profile_search
+    return UNUSED if search is None else search.health_check()
 
 
 def _parity(container: Container) -> Part:

@@ -107,14 +107,14 @@ def _tell_stages(response: Response, total_ms: float) -> None:
 def _app_error(error: AppError) -> tuple[Response, int]:
     response = _envelope(error)
     if isinstance(error, Overloaded):
-        _drain()
+        drain()
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response, error.status
 
 
 def _http_error(error: HTTPException) -> tuple[Response, int] | Response:
     if isinstance(error, RequestEntityTooLarge):
-        _drain()
+        drain()
         limit = container().settings.upload_max_mb
         return _app_error(
             TooLarge(f"The upload is larger than {limit} MB; send a smaller photo.", code="body_too_large")
@@ -139,7 +139,7 @@ def _envelope(error: AppError) -> Response:
     )
 
 
-def _drain() -> None:
+def drain() -> None:
     """Read what the client still sends, within bounds: answered earlier, it would see a reset and not the answer."""
     stream = request.environ["wsgi.input"]
     for _ in range(_DRAIN_CHUNKS):

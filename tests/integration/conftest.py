@@ -7,18 +7,23 @@ import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from app.adapters.embedded_postgres import EmbeddedPostgres
 from app.adapters.migrator import migrate
 from app.adapters.postgres import Database
-from tests.integration.gallery_host import GalleryHost, set_environment
+from tests.integration.gallery_host import GalleryHost, set_environment, url_of
 from tests.integration.milvus_server import MilvusServer
+
+if TYPE_CHECKING:
+    from tests.integration.video_api import VideoApi
 
 TEMPLATE = "migrated_template"
 
 MakeDatabase = Callable[..., Database]
+OpenVideoApi = Callable[..., "VideoApi"]
 
 
 @pytest.fixture(scope="session")
@@ -105,3 +110,41 @@ def host(
     """A storage folder and a database, for commands that are called as an operator calls them."""
     set_environment(tmp_path, migrated_database, postgres, monkeypatch)
     return GalleryHost(tmp_path, migrated_database, capsys)
+
+
+@pytest.fixture
+def open_video_api(tmp_path: Path, migrated_database: Database, postgres: EmbeddedPostgres) -> Iterator[OpenVideoApi]:
+    """Opens the web application, with settings of the test's."""
+    from tests.integration.video_api import open_api
+
+    opened: list[VideoApi] = []
+
+    def make(**settings: object) -> VideoApi:
+        opened.append(open_api(tmp_path / "storage", url_of(migrated_database, postgres), **settings))
+        return opened[-1]
+
+    yield make
+    for api in opened:
+        api.container.close()
+
+
+@pytest.fixture
+def video_api(open_video_api: OpenVideoApi) -> VideoApi:
+    """The web application, as it is set by default."""
+    return open_video_api()
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A short video."""
+    from tests.integration.video_api import make_video
+
+    return make_video(tmp_path_factory.mktemp("film") / "film.mp4")
+
+
+@pytest.fixture(scope="session")
+def other_video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Another one."""
+    from tests.integration.video_api import make_video
+
+    return make_video(tmp_path_factory.mktemp("film") / "other.mp4", seed=1)

@@ -118,3 +118,28 @@ def test_a_broken_tokens_file_is_a_store_that_is_down_and_not_a_crash(
     (tmp_path / "tokens.json").write_text(content)
     with pytest.raises(StoreUnavailable):
         store.authenticate("x")
+
+
+def test_a_token_is_of_one_tenant_and_may_name_no_other(store: TokenStore) -> None:
+    token = store.authenticate(store.create("acme", ["serbia"], [Role.RECOGNISE], None, "acme"))
+    assert token.tenant_for(None) == token.tenant_for("acme") == "acme"
+    with pytest.raises(Forbidden) as caught:
+        token.tenant_for("zenith")
+    assert caught.value.error_code == "tenant_not_allowed"
+
+
+def test_a_token_without_a_tenant_of_its_own_is_the_default_tenants(store: TokenStore) -> None:
+    assert store.authenticate(create(store)).tenant_for(None) == "default"
+
+
+def test_a_token_of_all_tenants_may_name_any(store: TokenStore) -> None:
+    token = store.authenticate(store.create("operator", ["*"], [Role.ADMIN], None, "*"))
+    assert (token.tenant_for(None), token.tenant_for("acme")) == ("default", "acme")
+
+
+@pytest.mark.parametrize("name", ["", ".", "../etc", "a/b", "a b", "x" * 65])
+def test_a_tenant_that_cannot_be_one_is_refused(store: TokenStore, name: str) -> None:
+    with pytest.raises(BadRequest):
+        store.create("frontend", ["serbia"], [Role.RECOGNISE], None, name)
+    with pytest.raises(BadRequest):
+        store.authenticate(create(store)).tenant_for(name)

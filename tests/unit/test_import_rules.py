@@ -25,11 +25,20 @@ DOMAIN = {
     "app.timing",
     "app.thread_limits",
 }
+# The ports of the services whose adapters know more than the domain's nouns.
+PORTS = {
+    "app.services.profiles.records",
+    "app.services.profiles.writing",
+    "app.services.profiles.photo_keys",
+    "app.services.video.records",
+    "app.services.video.objects",
+    "app.services.video.queue_work",
+}
 LAYERS = {
     "app.routes": DOMAIN | {"app.routes", "app.controllers", "app.services", "app.auth", "app.health", "app.console"},
     "app.controllers": DOMAIN | {"app.services", "app.images"},
     "app.services": DOMAIN | {"app.services", "app.images"},
-    "app.adapters": DOMAIN | {"app.adapters", "app.migrations"},
+    "app.adapters": DOMAIN | {"app.adapters", "app.migrations"} | PORTS,
     "app.bootstrap": None,  # the composition root
     "app.bootstrap_ingest": None,
     "app.bootstrap_backup": None,
@@ -40,6 +49,11 @@ LAYERS = {
     "app.bootstrap_people": None,  # its part for persons
     "app.bootstrap_console": None,
     "app.bootstrap_parity": None,
+    "app.bootstrap_worker": None,
+    "app.bootstrap_video": None,
+    "app.bootstrap_profiles": None,
+    "app.bootstrap_video_api": None,
+    "app.worker": None,  # a process of its own, as gunicorn.conf.py is
     "app": None,  # create_app wires the routes
 }
 # Each vendor SDK is imported in one module; Alembic's environment and versions are one room.
@@ -48,15 +62,21 @@ VENDORS = {
     "psycopg2": "app/adapters/postgres.py",
     "pymilvus": "app/adapters/milvus_connection.py",
     "grpc": "app/adapters/milvus_connection.py",
+    "pymongo": "app/adapters/mongo_profiles.py",
+    "boto3": "app/adapters/s3_objects.py",
+    "botocore": "app/adapters/s3_objects.py",
     "pgvector": "app/adapters/postgres.py",
     "pillow_heif": "app/images.py",
     "PIL": "app/images.py",
     "flask_cors": "app/__init__.py",
     "flask_wtf": "app/routes/console_routes.py",
+    "procrastinate": "app/adapters/job_queue.py",
+    "psycopg": "app/adapters/job_queue.py",
     "cryptography": "app/adapters/face_seal.py",
-    "ray": "app/adapters/embedding/ray_pool.py",
+    "ray": "app/adapters/embedding/ray_cluster.py",
     "matplotlib": "app/adapters/tradeoff_plot.py",
     "threadpoolctl": "app/thread_limits.py",
+    "scipy": "app/services/video/tracks.py",
     "jinja2": "app/services/parity/html_report.py",
     "dotenv": "app/services/cutover/environment_file.py",
 }
