@@ -204,10 +204,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_milvus(self) -> Self:
-        if self.gallery_backend == "pgvector":
+        if self.gallery_backend == "pgvector" or not self.vector_db_enabled:  # without, the PKL answers, as ever
             return self
-        if not self.vector_db_enabled:
-            raise ValueError("GALLERY_BACKEND=milvus needs VECTOR_DB_ENABLED=true")
         if self.gallery_milvus_uri is None:
             raise ValueError("GALLERY_BACKEND=milvus needs GALLERY_MILVUS_URI")
         if "://" not in self.gallery_milvus_uri.get_secret_value() and self.web_workers > 1:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from app.services.ingest.bulk_runs import BulkRun, BulkRuns
 from app.services.ingest.recent_loads import BulkLoad, recent_loads
 from app.services.people.deletion_receipts import DeletionReceipts
 from app.services.people.face_thumbnails import FaceThumbnails
@@ -26,6 +27,7 @@ class ConsoleParts:
     twins: PersonTwins
     receipts: DeletionReceipts
     loads: Callable[[], list[BulkLoad]]
+    runs: Callable[[], list[BulkRun]]
 
 
 def console_parts(container: Container) -> ConsoleParts:
@@ -39,4 +41,5 @@ def console_parts(container: Container) -> ConsoleParts:
         twins=PersonTwins(database, PersonStore(spec), spec, container.pgvector_policy.threshold),
         receipts=DeletionReceipts(database),
         loads=partial(recent_loads, database),
+        runs=BulkRuns(database).recent,
     )

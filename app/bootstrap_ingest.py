@@ -13,6 +13,7 @@ from app.errors import SpecMismatch
 from app.logs import configure_logging
 
 if TYPE_CHECKING:
+    from app.services.ingest.bulk_runs import BulkRuns
     from app.services.ingest.embedding import EmbeddingPool, FacePolicy, PhotoEmbedder
     from app.services.ingest.writer import IngestWriter
     from config import Settings
@@ -45,6 +46,13 @@ def embedding_pool(container: Container, request: PoolRequest) -> EmbeddingPool:
     from app.adapters.embedding.process_pool import ProcessPool
 
     return ProcessPool(build, request.workers)
+
+
+def bulk_runs(container: Container) -> BulkRuns:
+    """Where bulk loads and imports note how far they are."""
+    from app.services.ingest.bulk_runs import BulkRuns
+
+    return BulkRuns(container.database)
 
 
 def photo_embedder(settings: Settings, policy: FacePolicy, spec_key: str) -> PhotoEmbedder:

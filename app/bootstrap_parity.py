@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from app.errors import AppError
+from app.errors import SpecMismatch, UnknownDomain
 
 if TYPE_CHECKING:
     from app.adapters.face_seal import FaceSeal
@@ -106,6 +106,7 @@ def parity_recorder(container: Container, source: Source = "live") -> ParityReco
     :raises StartupError: probe faces are to be kept, and cannot be sealed.
     """
     from app.services.parity.explainer import Explainer
+    from app.services.parity.loss_file import LossFile
     from app.services.parity.recorder import ParityRecorder, RecorderOptions
 
     s, seal = container.settings, face_seal(container)
@@ -115,18 +116,22 @@ def parity_recorder(container: Container, source: Source = "live") -> ParityReco
         retention_days=s.parity_retention_days,
         source=source,
         seal=seal.seal if seal else None,
+        losses=LossFile(s.storage_dir / "parity" / "lost.json") if source == "live" else None,
     )
     explainer = Explainer(_cause_finder(container), container.parity_store, s.parity_explain_queue)
     return ParityRecorder(container.parity_store, explainer, options)
 
 
 def _known_in_pkl(container: Container, domain: str, names: Sequence[str]) -> set[str]:
-    """Those of the persons whom the PKL holds; while somebody is being deleted this waits until it is done."""
+    """Those of the persons whom the PKL holds; while somebody is being deleted this waits until it is done.
+
+    :raises StoreUnavailable: it cannot be read now, so that nobody can tell.
+    """
     try:
         with container.gallery_locks.reading(domain):
             view = _pkl_view(container, domain)
             return {name for name in names if view.faces_of_person(name)}
-    except AppError:  # a gallery that cannot be read proves nobody's being there
+    except (UnknownDomain, SpecMismatch):  # there is no PKL that could have answered
         return set()
 
 

@@ -81,6 +81,14 @@ class EmbeddingSpec:
             if name in mine and value != mine[name]
         ]
 
+    def require_length(self, dimensions: int) -> None:
+        """:raises SpecMismatch: an embedding of so many numbers is not of this spec."""
+        if dimensions != self.dimensions:
+            raise SpecMismatch(
+                f"An embedding of {dimensions} numbers does not belong to {self.model}, which makes "
+                f"{self.dimensions}: embed it with the FACE_MODEL that is set."
+            )
+
     def require_match(self, other: dict[str, Any], where: str, what_to_do: str) -> None:
         """Refuse to go on when `where` (a file, a table) records a different spec.
 

@@ -72,7 +72,7 @@ def _prepare_database(container: Container) -> None:
         _start_embedded(container)
     if container.settings.vector_db_enabled:
         _check_database(container)
-    if container.mirror is not None:  # not connected: no client may cross the fork
+    if container.settings.vector_db_enabled and container.mirror is not None:  # connected after the fork
         log.info("pgvector gallery is searched in Milvus", collection=container.mirror.index.collection)
 
 
@@ -84,7 +84,7 @@ def _warm_galleries(container: Container) -> None:
         _attempt("pgvector.not_warmed", container.pgvector_recognition.domains)
     if container.has_database:  # in every mode: what was kept must go when its time is over
         _attempt("parity.no_retention", partial(_see_to_retention, container))
-    if container.mirror is not None:
+    if container.settings.vector_db_enabled and container.mirror is not None:
         _attempt("pgvector.milvus_not_ready", container.mirror.warm)
 
 

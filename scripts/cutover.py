@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     forward.add_argument("--reverse-shadow", action="store_true", help="keep the PKL as a shadow, for the way back")
     forward.add_argument("--force", action="store_true", help="although gates are not passed")
     back.add_argument("--force", action="store_true", help="although the PKL may lack somebody, or nobody can tell")
+    back.add_argument("--everybody", action="store_true", help="where the PKL answers already: write in whom it lacks")
     return parser
 
 
@@ -91,8 +92,7 @@ def _to_pgvector(container: GalleryContainer, arguments: argparse.Namespace) -> 
 def _rollback(container: GalleryContainer, arguments: argparse.Namespace) -> int:
     standing = _standing(container.settings)
     if not standing.pgvector_answers:
-        console.print(f"{standing}: there is nothing to go back from.")
-        return _verified(arguments, standing, arguments.wait)
+        return _rolled_back_already(container, arguments, standing)
     try:
         _bring_everybody_home(container)
     except StoreUnavailable as error:
@@ -102,6 +102,15 @@ def _rollback(container: GalleryContainer, arguments: argparse.Namespace) -> int
             raise
         console.print(f"{error.message} Forced: going on.", style="yellow", markup=False)
     return _switched(arguments, Standing.DUAL)
+
+
+def _rolled_back_already(container: GalleryContainer, arguments: argparse.Namespace, standing: Standing) -> int:
+    """As after a rollback that was forced while the database was away: the PKL may lack who was added before."""
+    if arguments.everybody:
+        _bring_everybody_home(container)
+    else:
+        console.print(f"{standing}: there is nothing to go back from. Whom only the database has: --everybody.")
+    return _verified(arguments, standing, arguments.wait)
 
 
 def _bring_everybody_home(container: GalleryContainer) -> None:

@@ -8,19 +8,21 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import rich.progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from app.bootstrap import Container
-from app.bootstrap_ingest import PoolRequest, embedding_pool, ingest_writer
+from app.bootstrap_ingest import PoolRequest, bulk_runs, embedding_pool, ingest_writer
 from app.domain import check_domain_name
 from app.errors import AppError, BadRequest
 from app.logs import configure_logging
+from app.services.ingest.bulk_runs import Progress
 from app.services.ingest.catalogue import Rules
 from app.services.ingest.embedding import FacePolicy
 from app.services.ingest.run import Ingest, IngestRequest, IngestSummary, NotDone, Watch
@@ -113,12 +115,17 @@ def _ingest(container: Container, arguments: argparse.Namespace) -> IngestSummar
         dry_run=arguments.dry_run,
     )
     writer = ingest_writer(container, arguments.domain, arguments.batch_size)
-    with _progress() as watch:
+    noted = nullcontext(_unnoted) if arguments.dry_run else bulk_runs(container).running("embedding", arguments.domain)
+    with noted as note, _progress(note) as watch:
         return Ingest(request, writer, embedding_pool(container, pool), watch).run()
 
 
+def _unnoted(done: int, total: int) -> None:
+    """A dry run is nobody else's business."""
+
+
 @contextmanager
-def _progress() -> Iterator[Watch]:
+def _progress(note: Progress) -> Iterator[Watch]:
     """A bar, and Ctrl-C or SIGTERM as a wish to stop; the second Ctrl-C ends the script at once."""
     stopping: list[int] = []
 
@@ -130,9 +137,14 @@ def _progress() -> Iterator[Watch]:
     columns = TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with Progress(*columns, console=console) as bar:
+        with rich.progress.Progress(*columns, console=console) as bar:
             task = bar.add_task("", total=None)
-            yield Watch(lambda done, total: bar.update(task, completed=done, total=total), lambda: bool(stopping))
+
+            def progress(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+                note(done, total)
+
+            yield Watch(progress, lambda: bool(stopping))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

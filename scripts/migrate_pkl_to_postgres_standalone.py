@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.bootstrap_backup import running_database
+from app.bootstrap_ingest import bulk_runs
 from app.bootstrap_scripts import EVERY_ROW, GalleryContainer
 from app.domain import check_domain_name
 from app.gallery_view import SearchableGallery
@@ -95,7 +96,10 @@ def _migrate(
     running_database(container)
     container.migrate()
     rows = sum(1 for _ in all_faces(gallery))
-    with progress_bar(console, "faces", rows) as advance:
+    with (
+        bulk_runs(container).running("pkl_import", arguments.domain) as note,
+        progress_bar(console, "faces", rows, note) as advance,
+    ):
         report = import_faces(container.bulk_loader, arguments.domain, all_faces(gallery), advance)
     console.print(
         f"{report.inserted} inserted, {report.updated} updated, {report.unchanged} were there already, "

@@ -50,7 +50,7 @@ def _figures(report: Mapping[str, Any]) -> Table:
     table.add_row("known, then unknown", f"{flips['lost']:,}", f"and {flips['gained']:,} the other way round")
     table.add_row("who was right", f"{sum(judged.values()):,}", ", ".join(f"{k} {v:,}" for k, v in judged.items()))
     if report["lost"]:
-        table.add_row("not kept", f"{report['lost']:,}", "comparisons that no figure knows")
+        table.add_row("not kept", f"{report['lost']:,}", "comparisons, which count as failures")
     return table
 
 

@@ -47,9 +47,19 @@ def positive(text: str) -> int:
 
 
 @contextmanager
-def progress_bar(console: Console, title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar that the yielded function moves on by so many steps; outside a terminal nothing but its last state."""
+def progress_bar(
+    console: Console, title: str, total: int, note: Callable[[int, int], None] = lambda done, total: None
+) -> Iterator[Callable[[int], None]]:
+    """A bar that the yielded function moves on by so many steps; outside a terminal nothing but its last state.
+
+    :param note: told too, how many of how many are done.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(title, total=total)
-        yield lambda steps: progress.advance(task, steps)
+
+        def advance(steps: int) -> None:
+            progress.advance(task, steps)
+            note(int(progress.tasks[0].completed), total)
+
+        yield advance

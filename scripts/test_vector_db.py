@@ -12,28 +12,18 @@ from rich.table import Table
 
 from app.bootstrap_backup import running_database
 from app.bootstrap_scripts import GalleryContainer
-from app.errors import AppError
 from app.logs import configure_logging
 from app.services.acceptance.database_checks import PREREQUISITES, Check
 from app.services.acceptance.search_checks import SearchLimits
 from config import Settings
+from scripts.terminal import FAILED, exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run all checks and show them; 0 where all passed, 1 where one failed or could not be made."""
     arguments = _parser().parse_args(argv)
     configure_logging("ERROR", "text")
-    try:
-        container = GalleryContainer(Settings.load())
-        try:
-            lines = list(_lines(container, arguments))
-        finally:
-            container.close()
-    except AppError as error:
-        sys.stderr.write(f"{error.message}\n")
-        return 1
-    _show(lines, arguments.json)
-    return 0 if all(line.passed for line in lines) else 1
+    return exit_code(lambda: GalleryContainer(Settings.load()), lambda container: _run(container, arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,6 +34,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-p95-ms", type=float, help="of a search; default: VECTOR_DB_CANDIDATE_TIMEOUT_MS")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
+
+
+def _run(container: GalleryContainer, arguments: argparse.Namespace) -> int:
+    lines = list(_lines(container, arguments))
+    _show(lines, arguments.json)
+    return 0 if all(line.passed for line in lines) else FAILED
 
 
 def _lines(container: GalleryContainer, arguments: argparse.Namespace) -> Iterator[Check]:

@@ -46,10 +46,11 @@ def _state() -> Document:
     parts = container()
     found = report(parts, with_details=True)
     allowed = set(shell.domains())
-    loads, reason = [], None
+    loads, runs, reason = [], [], None
     if parts.has_database:
         try:
             loads = [load for load in parts.console.loads() if load.domain in allowed]
+            runs = [run for run in parts.console.runs() if run.domain in allowed]
         except AppError as error:
             reason = error.message
     return {
@@ -58,6 +59,7 @@ def _state() -> Document:
         "spec_key": parts.engine.spec.key,
         "galleries": _galleries(found["services"], allowed),
         "loads": loads,
+        "runs": runs,
         "loads_missing": reason,
     }
 

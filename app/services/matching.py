@@ -53,6 +53,16 @@ def exact_distances(embeddings: FloatArray, probe: NDArray[np.float64]) -> NDArr
     return distances
 
 
+def direction_of(probe: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The probe at length 1; None where it has no direction.
+
+    :param probe: (D,).
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = np.linalg.norm(probe)
+    return probe / length if np.isfinite(length) and length > 0 else None
+
+
 def rank_persons(candidates: Iterable[Candidate], policy: MatchPolicy, limit: int = TOP_PERSONS) -> FaceMatches:
     """The best `limit` distinct persons within the threshold, each by their best image.
 

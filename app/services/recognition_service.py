@@ -18,7 +18,7 @@ from app.domain import TOP_PERSONS, Face, FaceMatches, FloatArray, Match, Recogn
 from app.errors import SpecMismatch
 from app.gallery_matrix import GalleryMatrix, GalleryPart
 from app.gallery_view import SearchableGallery
-from app.services.matching import ROUNDING_MARGIN, Candidate, MatchPolicy, exact_distances, rank_persons
+from app.services.matching import ROUNDING_MARGIN, Candidate, MatchPolicy, direction_of, exact_distances, rank_persons
 
 _BLOCK_ROWS = 4096  # rows measured exactly at a time: bounds the float64 copies, whatever the threshold
 # Roundings besides those of the products, sums and norms: of the probe's numbers, a quotient, and the comparison.
@@ -128,7 +128,7 @@ def _near_rows(part: GalleryPart, probe: NDArray[np.float64], threshold: float) 
     Several probes are not multiplied together: a product of two matrices takes as long for each.
     """
     matrix, margin = part.matrix, _margin(part.matrix)
-    direction = _direction(probe)
+    direction = direction_of(probe)
     if direction is None:
         return _NearRows(np.empty(0, dtype=np.intp), np.empty(0), margin)
     products = matrix.embeddings @ direction.astype(matrix.embeddings.dtype)
@@ -161,13 +161,6 @@ def _deciding_rows(matrix: GalleryMatrix, near: _NearRows) -> NDArray[np.intp]:
     fifth = np.sort(best[best > -np.inf])[-TOP_PERSONS:][0]  # of fewer persons, the last one's
     decides: NDArray[np.bool_] = near.similarities >= np.maximum(best[persons], fifth) - 2 * near.margin
     return near.rows[decides]
-
-
-def _direction(probe: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The probe at length 1; None where it has no direction."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        norm = np.linalg.norm(probe)
-    return probe / norm if np.isfinite(norm) and norm > 0 else None
 
 
 def _exact(embeddings: FloatArray, rows: NDArray[np.intp], probe: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,9 +13,9 @@ import structlog
 from numpy.typing import NDArray
 
 from app.domain import EmbeddingSpec, GalleryFace, check_domain_name
-from app.errors import SpecMismatch
 from app.services import vector_db_sql as sql
 from app.services.gallery_holdings import Holding, Holdings, index_name
+from app.services.matching import direction_of
 from app.services.person_search import StoredFace, Target
 from app.services.search.plan import SearchPlan, Strategy, crowds
 from app.services.search.plan_health import PlanHealth, read_plans, untuned
@@ -137,7 +137,8 @@ class VectorDbService:
         """
         check_domain_name(domain)
         given = list(faces)
-        self._require_dimensions(np.shape(face.embedding)[-1] for face in given)
+        for face in given:
+            self._spec.require_length(np.shape(face.embedding)[-1])
         rows = list({(face.image, face.box): face for face in given if _is_storable(face)}.values())
         with self._database.transaction(timeout_s) as cursor:
             spec_id = register_spec(cursor, self._spec)
@@ -180,7 +181,7 @@ class VectorDbService:
         :raises SpecMismatch: it, or the probes, are of another spec.
         :raises StoreUnavailable: the database is down; StoreTimeout: it is too slow.
         """
-        self._require_dimensions([probes.shape[1]])
+        self._spec.require_length(probes.shape[1])
         holding = self._holdings(timeout_s).of(domain, self._spec)
         plan = self._plan(holding, max_distance)
         with self._database.transaction(timeout_s, read_only=True, settings=settings_of(plan)) as cursor:
@@ -188,7 +189,7 @@ class VectorDbService:
                 self._nearest(cursor, plan, Target(domain, holding.spec_id, direction, max_distance))
                 if direction is not None
                 else []
-                for direction in map(_direction, probes)
+                for direction in map(direction_of, probes)
             ]
 
     def plan_of(self, domain: str, max_distance: float) -> SearchPlan:
@@ -233,14 +234,6 @@ class VectorDbService:
         self._held = asked_at, holdings
         return holdings
 
-    def _require_dimensions(self, lengths: Iterable[int]) -> None:
-        wrong = next((length for length in lengths if length != self._spec.dimensions), None)
-        if wrong is not None:
-            raise SpecMismatch(
-                f"An embedding of {wrong} numbers does not belong to {self._spec.model}, which makes "
-                f"{self._spec.dimensions}: embed it with the FACE_MODEL that is set."
-            )
-
 
 def _upsert(cursor: Cursor, domain: str, spec_id: int, faces: Sequence[GalleryFace]) -> list[bool]:
     """Write the faces; for each that had to be written, whether it is new."""
@@ -272,10 +265,3 @@ def _is_storable(face: GalleryFace) -> bool:
     with np.errstate(over="ignore"):
         squared_length = float(np.sum(np.square(face.embedding, dtype=np.float32), dtype=np.float32))
     return bool(np.isfinite(squared_length)) and squared_length > 0 and is_storable_text(face.person + face.image)
-
-
-def _direction(probe: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The probe at length 1; None where it has no direction."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        length = np.linalg.norm(probe)
-    return probe / length if np.isfinite(length) and length > 0 else None

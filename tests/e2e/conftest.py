@@ -58,7 +58,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, di
     """A storage folder whose two galleries hold the demo faces, its database running, and tokens by their use."""
     folder = tmp_path_factory.mktemp("e2e") / "storage"
     folder.mkdir()
-    settings = Settings(**_settings(folder), vector_db_enabled=True)
+    settings = Settings(**settings_of(folder), vector_db_enabled=True)
     container = Container(settings)
     check_start(container)
     container.migrate()
@@ -67,7 +67,8 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, di
     container.close()
 
 
-def _settings(folder: Path) -> dict[str, Any]:
+def settings_of(folder: Path) -> dict[str, Any]:
+    """The settings of the services here, for what a test does beside them."""
     return {
         "storage_dir": folder,
         "face_model": "Dlib",
@@ -168,4 +169,4 @@ def storage_copy(storage: tuple[Path, dict[str, str]], tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def database_url(storage: tuple[Path, dict[str, str]]) -> str:
     """The filled database as an operator names it, by DATABASE_URL."""
-    return str(Container(Settings(**_settings(storage[0]), vector_db_enabled=True)).database_url())
+    return str(Container(Settings(**settings_of(storage[0]), vector_db_enabled=True)).database_url())

@@ -15,7 +15,7 @@ from app.adapters.embedded_postgres import EmbeddedPostgres
 from app.bootstrap import Container
 from config import Settings
 from scripts import demo_faces
-from tests.e2e.conftest import DUAL, PKL, Service, _settings
+from tests.e2e.conftest import DUAL, PKL, Service, settings_of
 from tests.e2e.test_recognize import eventually
 
 
@@ -65,7 +65,7 @@ def faulty(
 ) -> Iterator[Faulty]:
     server = EmbeddedPostgres(tmp_path_factory.mktemp("pg") / "data")
     url = server.start()
-    settings = _settings(storage[0]) | {"database_url": url, "vector_db_enabled": True}
+    settings = settings_of(storage[0]) | {"database_url": url, "vector_db_enabled": True}
     container = Container(Settings(**settings))
     with start_service(PKL) as service:
         answer = service.recognize(demo_faces.several_faces()[0]).json()["recognized_faces"]

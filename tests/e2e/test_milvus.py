@@ -11,7 +11,7 @@ from app.bootstrap_milvus import sync
 from app.bootstrap_scripts import GalleryContainer
 from config import Settings
 from scripts import demo_faces
-from tests.e2e.conftest import DUAL, PGVECTOR, Service, _settings
+from tests.e2e.conftest import DUAL, PGVECTOR, Service, settings_of
 from tests.e2e.test_recognize import eventually
 from tests.integration.milvus_server import MilvusServer
 
@@ -24,7 +24,7 @@ def milvus(
     server = MilvusServer(tmp_path_factory.mktemp("milvus"))
     server.start()
     named = {"gallery_backend": "milvus", "gallery_milvus_uri": server.uri, "gallery_milvus_index": "FLAT"}
-    container = GalleryContainer(Settings(**_settings(storage[0]), **named, vector_db_enabled=True))
+    container = GalleryContainer(Settings(**settings_of(storage[0]), **named, vector_db_enabled=True))
     mirror = sync(container)
     mirror.prepare()
     mirror.copy(lambda _faces: None)

@@ -18,7 +18,7 @@ from app.services.parity.records import Cause, ComparisonRecord, FaceComparison,
 from config import Settings
 from scripts import cutover, demo_faces, parity_report, replay_parity
 from scripts.service_probe import Probe
-from tests.e2e.conftest import DUAL, Service, _environment, _settings
+from tests.e2e.conftest import DUAL, Service, _environment, settings_of
 from tests.e2e.test_recognize import eventually
 
 RUN_PHOTOS = 4
@@ -27,7 +27,7 @@ RUN_PHOTOS = 4
 @pytest.fixture
 def container(dual: Service) -> Iterator[Container]:
     """Over the service's storage and database."""
-    opened = Container(Settings(**_settings(dual.storage), vector_db_enabled=True))
+    opened = Container(Settings(**settings_of(dual.storage), vector_db_enabled=True))
     yield opened
     opened.close()
 

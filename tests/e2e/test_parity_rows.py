@@ -8,12 +8,12 @@ from app.bootstrap import Container
 from app.services.parity.records import ComparisonQuery, StoredComparison, Verdict
 from config import Settings
 from scripts import demo_faces
-from tests.e2e.conftest import Service, _settings
+from tests.e2e.conftest import Service, settings_of
 from tests.e2e.test_recognize import eventually
 
 
 def rows_of(dual: Service, request_id: str) -> list[StoredComparison]:
-    container = Container(Settings(**_settings(dual.storage), vector_db_enabled=True))
+    container = Container(Settings(**settings_of(dual.storage), vector_db_enabled=True))
     try:
         found = container.parity_store.comparisons(ComparisonQuery(verdicts=list(Verdict)))
     finally:

@@ -237,6 +237,22 @@ def test_without_the_database_only_the_pkl_can_answer_and_only_if_that_is_insist
     assert "\nVECTOR_DB_ENABLED=false\n" in path.read_text()
 
 
+def test_whom_a_forced_rollback_left_behind_is_brought_home_once_the_database_is_back(
+    host: GalleryHost, env_file: Write
+) -> None:
+    path = env_file(AFTER.replace("VECTOR_DB_ENABLED=true\n", "VECTOR_DB_ENABLED=false\n"))
+    host.write_pkl(DOMAIN, FACES[:50])
+    add(host, FACES)
+    code, printed = host.run(main, "rollback")
+    assert (code, "--everybody" in printed) == (0, True)
+    assert in_pkl(host, FACES[57]) is None
+    before = path.read_text()
+    code, printed = host.run(main, "rollback", "--everybody")
+    assert (code, "10 faces added" in printed) == (0, True)
+    assert in_pkl(host, FACES[57]) == FACES[57].person
+    assert path.read_text() == before
+
+
 def test_a_missing_file_and_a_missing_token_are_said_in_a_sentence(host: GalleryHost, env_file: Write) -> None:
     env_file(AFTER)
     add(host, FACES)

@@ -11,6 +11,7 @@ import pytest
 
 from app.adapters.embedded_postgres import EmbeddedPostgres
 from app.adapters.postgres import Database
+from app.services.ingest.bulk_runs import BulkRuns
 from scripts import demo_faces
 from tests.integration.ingest_gallery import DOMAIN, IngestGallery
 
@@ -53,6 +54,14 @@ def test_folders_and_flat_files_become_persons_with_faces_and_an_index(gallery: 
     }
     indexes = gallery.query("SELECT indexdef FROM pg_indexes WHERE indexdef LIKE '%hnsw%'")
     assert len(indexes) == 1
+
+
+def test_a_run_tells_the_console_how_far_it_is_and_a_stopped_one_that_it_stopped(gallery: IngestGallery) -> None:
+    assert gallery.run("--limit", "2").code == 0
+    assert gallery.run("--dry-run").code == 0
+    assert gallery.run().code == 0
+    runs = [(run.kind, run.domain, run.done, run.total, run.state) for run in BulkRuns(gallery.database).recent()]
+    assert runs == [("embedding", DOMAIN, 4, 4, "done"), ("embedding", DOMAIN, 2, 6, "stopped")]
 
 
 def test_a_second_run_embeds_nothing_and_says_so(filled: IngestGallery) -> None:

@@ -216,12 +216,26 @@ def test_health_says_why_the_gallery_in_milvus_is_down(operator: GalleryHost, mi
     assert "Milvus" in str(part["reason"])
 
 
+def test_after_an_emergency_rollback_to_the_pkl_milvus_is_not_asked(
+    operator: GalleryHost, milvus: MilvusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VECTOR_DB_ENABLED", "false")
+    operator.write_pkl("serbia", make_up([3] * 24).faces)
+    container = operator.container()
+    try:
+        with milvus.hanging():
+            report = health.report(container, with_details=True)
+    finally:
+        container.close()
+    assert (report["status"], report["mode"]) == ("ok", "pkl")
+    assert "pgvector_gallery" not in report["services"]
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
         ({"GALLERY_MILVUS_URI": ""}, "needs GALLERY_MILVUS_URI"),
         ({"GALLERY_MILVUS_URI": "/data/gallery.db", "WEB_WORKERS": "2"}, "serves one process only"),
-        ({"VECTOR_DB_ENABLED": "false"}, "needs VECTOR_DB_ENABLED=true"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_with_the_reason(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from structlog.testing import capture_logs
 from app.adapters.face_seal import FaceSeal
 from app.adapters.postgres import Database
 from app.domain import FaceBox, GalleryFace
-from app.errors import BadRequest, NotFound
+from app.errors import BadRequest, NotFound, StoreUnavailable
+from app.services.parity.loss_file import LossFile
 from app.services.parity.parity_store import ParityStore
 from app.services.parity.person_rows import forget_person, rename_person
 from app.services.parity.records import ComparisonQuery
@@ -103,7 +106,7 @@ def test_the_recorder_says_that_the_database_is_away_and_when_it_is_back(make_wo
         world.ask(axis(0))
         assert not world.recorder.flush(3)
     assert "cannot connect" in str(world.recorder.status().problem).lower()
-    assert [line["event"] for line in lines].count("DUAL-MODE comparisons wait for the pgvector database") == 1
+    assert [line["event"] for line in lines].count("DUAL-MODE comparisons wait to be written") == 1
     database.on()
     assert len(world.rows()) == 1
     assert world.recorder.status().problem is None
@@ -115,6 +118,46 @@ def test_what_is_waiting_at_the_end_is_written_before_it(make_world: MakeWorld) 
         world.ask(axis(0))
     world.recorder.close(WAIT_S)
     assert [row.cause for row in world.rows()] == ["gallery_drift"] * 5
+
+
+def test_what_cannot_be_written_at_the_end_is_counted_as_lost_by_the_next_process(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    losses = LossFile(tmp_path / "parity" / "lost.json")
+    world = make_world(recorder={"losses": losses})
+    world.fill([face("Ana", 0)])
+    database = Switch(world)
+    database.off()
+    for _ in range(5):
+        world.ask(axis(0))
+    world.recorder.close(0.2)
+    database.on()
+    next_one = make_world(recorder={"losses": losses})
+    next_one.recorder.start()
+    next_one.ask(axis(0))
+    next_one.rows()
+    assert next_one.store.lost([DOMAIN]) == 5
+    third = make_world(recorder={"losses": losses})
+    third.recorder.start()
+    assert third.recorder.status().lost == 0, "counted twice"
+
+
+def test_while_nobody_can_tell_whether_a_person_is_in_the_pkl_the_row_waits_and_keeps_the_name(
+    make_world: MakeWorld,
+) -> None:
+    world = drifting(make_world())
+    is_readable = False
+
+    def known(domain: str, names: Sequence[str]) -> set[str]:
+        if not is_readable:
+            raise StoreUnavailable("The PKL is being written.")
+        return world.known_in_pkl(domain, names)
+
+    world.store._known_elsewhere = known
+    world.ask(axis(0))
+    assert not world.recorder.flush(2)
+    is_readable = True
+    assert world.row().pkl_top1 == "Ana"
 
 
 def test_a_batch_whose_commit_was_lost_is_not_written_twice(make_world: MakeWorld) -> None:
@@ -165,6 +208,51 @@ def test_rows_older_than_the_retention_are_deleted_by_one_of_the_workers(make_wo
         assert world.store.prune(90) == 0, "two pruned at once"
     assert world.store.prune(90) == 1
     assert [row.request_id for row in world.rows()] == ["new"]
+
+
+def one_row_of(world: ParityWorld, age: str) -> None:
+    world.ask(axis(0))
+    world.rows()
+    with world.database.transaction(5) as cursor:
+        cursor.execute(f"UPDATE comparisons SET at = now() - interval '{age}'")
+
+
+def are_gone(world: ParityWorld) -> bool:
+    """Whether no row is older than the retention; looked at for as long as a slow machine may take."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        with world.database.transaction(5) as cursor:
+            cursor.execute("SELECT count(*) FROM comparisons WHERE at < now() - interval '90 days'")
+            if cursor.fetchone() == (0,):
+                return True
+        time.sleep(0.1)
+    return False
+
+
+def test_a_process_that_records_nothing_deletes_what_is_old_too(make_world: MakeWorld) -> None:
+    world = drifting(make_world())
+    one_row_of(world, "91 days")
+    idle = make_world()
+    idle.recorder.start()
+    assert are_gone(idle)
+
+
+def test_what_is_old_is_deleted_while_requests_keep_coming(make_world: MakeWorld) -> None:
+    world = drifting(make_world())
+    one_row_of(world, "91 days")
+    busy, stop = make_world(), threading.Event()
+
+    def requests() -> None:
+        while not stop.is_set():
+            busy.ask(axis(1))
+
+    steady = threading.Thread(target=requests)
+    steady.start()
+    try:
+        assert are_gone(busy)
+    finally:
+        stop.set()
+        steady.join(WAIT_S)
 
 
 def test_no_vector_is_kept_unless_it_is_asked_for(make_world: MakeWorld) -> None:

@@ -56,6 +56,17 @@ def test_a_pair_that_somebody_told_apart_is_not_suggested_again(world: World, tw
     assert names(twins) == []
 
 
+def test_when_everything_that_was_shown_is_told_apart_the_next_pairs_follow(
+    world: World, twins: PersonTwins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.services.people.person_twins.MAX_PAIRS", 1)
+    near_cveta = (axis(2) + 0.2 * axis(7)).astype(np.float32)
+    world.fill(GalleryFace("Cvetka", "Cvetka/1.jpg", BOX, near_cveta))
+    assert names(twins) == [{"Cveta", "Cvetka"}]
+    twins.dismiss(SCOPE, world.id_of("Cveta"), world.id_of("Cvetka"))
+    assert names(twins) == [{"Ana", "Anna"}]
+
+
 def test_what_changes_the_gallery_changes_the_suggestions_at_once(world: World, twins: PersonTwins) -> None:
     assert names(twins) == [{"Ana", "Anna"}]
     world.persons.add(SCOPE, "Bojana", [photo(1)], force=True)

@@ -11,6 +11,7 @@ import pytest
 
 from app.domain import GalleryFace
 from app.errors import StoreUnavailable
+from app.services.ingest.bulk_runs import BulkRuns
 from app.services.transfer.bulk_load import BulkLoader
 from app.services.transfer.gallery_lint import all_faces
 from app.services.transfer.pkl_import import import_faces
@@ -43,6 +44,13 @@ def test_a_pkl_is_imported_without_weights_or_a_model_and_proved(host: GalleryHo
     assert stored(host) == sorted(((face.person, face.image) for face in gallery), key=lambda row: row[1])
     assert (result["proof"]["exact"]["equal"], result["proof"]["served"]["recall"]) == (30, 1.0)
     assert not (host.folder / "models").exists()
+
+
+def test_an_import_tells_the_console_how_far_it_is(host: GalleryHost) -> None:
+    host.write_pkl(DOMAIN, faces())
+    assert host.run(main, "--domain", DOMAIN, "--probes", "5")[0] == 0
+    (run,) = BulkRuns(host.database).recent()
+    assert (run.kind, run.domain, run.done, run.total, run.state) == ("pkl_import", DOMAIN, 120, 120, "done")
 
 
 def test_a_second_import_changes_nothing_and_says_so(host: GalleryHost) -> None:

@@ -53,7 +53,7 @@ def test_close_pairs_are_found_across_blocks_closest_first_and_never_a_person_wi
     faces[-1] = faces[0] + 0.01 * faces[1]
     faces /= np.linalg.norm(faces, axis=1, keepdims=True)
     templates = [(10 + i, face) for i, face in enumerate(faces)]
-    pairs = closest_pairs(templates, 0.6)
+    pairs = closest_pairs(templates, 0.6, 200)
     expected = 1.0 - faces.astype(np.float64) @ faces.T.astype(np.float64)
     by_hand = {(10 + a, 10 + b) for a, b in zip(*np.nonzero(np.triu(expected <= 0.6, 1)), strict=True)}
     assert {pair[:2] for pair in pairs} <= by_hand
@@ -63,7 +63,7 @@ def test_close_pairs_are_found_across_blocks_closest_first_and_never_a_person_wi
 
 
 def test_without_persons_there_are_no_pairs() -> None:
-    assert closest_pairs([], 0.5) == []
+    assert closest_pairs([], 0.5, 200) == []
 
 
 def test_a_face_at_the_edge_is_cut_out_as_far_as_the_photo_reaches() -> None:

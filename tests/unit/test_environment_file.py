@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, NotFound, StartupError
 from app.services.cutover.environment_file import EnvironmentFile
 from app.services.cutover.mode_switch import VARIABLES, Standing, reload_command, switch
 
@@ -104,6 +104,17 @@ def test_a_switch_that_the_environment_overrules_is_taken_back(tmp_path: Path) -
     file = written(tmp_path)
     with pytest.raises(Conflict, match="environment wins"):
         switch(file, Standing.PGVECTOR, lambda: Standing.DUAL)
+    assert (file.path.read_text(), kept_files(tmp_path)) == (TEXT, [])
+
+
+def test_a_switch_to_settings_that_no_service_could_start_with_is_taken_back(tmp_path: Path) -> None:
+    file = written(tmp_path)
+
+    def unreadable() -> Standing:
+        raise StartupError("Correct the settings.")
+
+    with pytest.raises(StartupError):
+        switch(file, Standing.PGVECTOR, unreadable)
     assert (file.path.read_text(), kept_files(tmp_path)) == (TEXT, [])
 
 

@@ -51,6 +51,13 @@ def test_a_day_less_a_minute_counts_as_a_day_as_it_is_shown() -> None:
     assert verdict(hours=23.98)[0] == "ready"
 
 
+def test_comparisons_that_were_lost_count_as_failures_because_the_database_was_away() -> None:
+    assert verdict(lost=1)[0] == "ready"
+    said, open_gates = verdict(lost=500)
+    assert said == "not ready"
+    assert "the comparison was lost (500), of 2,500 requests" in open_gates["candidate_errors"]
+
+
 def test_a_match_rate_under_the_gate_is_not_ready() -> None:
     said, open_gates = verdict(matches=1800)
     assert said == "not ready"

@@ -24,7 +24,7 @@ def test_what_is_offered_is_done_in_its_order_and_in_batches() -> None:
     assert worker.flush(WAIT_S)
     assert [i for batch in batches for i in batch] == list(range(25))
     assert max(len(batch) for batch in batches) <= 10
-    assert worker.close(WAIT_S) == 0
+    assert worker.close(WAIT_S) == []
 
 
 def test_a_full_queue_refuses_and_never_waits() -> None:
@@ -52,11 +52,11 @@ def test_a_batch_that_failed_is_tried_again_before_the_next() -> None:
     worker.close(WAIT_S)
 
 
-def test_closing_gives_up_what_cannot_be_done_and_says_how_much() -> None:
+def test_closing_gives_up_what_cannot_be_done_and_says_what() -> None:
     worker = QueueWorker(lambda _: False, QueueOptions("test", capacity=10, retry_s=0.01))
     worker.offer("a")
     worker.offer("b")
-    assert worker.close(0.1) == 2
+    assert worker.close(0.1) == ["a", "b"]
     assert not worker.offer("c")
 
 
@@ -65,4 +65,4 @@ def test_a_queue_that_nothing_was_put_into_has_no_thread() -> None:
     worker = QueueWorker(lambda _: True, QueueOptions("test", capacity=10))
     assert threading.active_count() == before
     assert worker.flush(0)
-    assert worker.close(0) == 0
+    assert worker.close(0) == []

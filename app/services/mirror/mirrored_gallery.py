@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import EmbeddingSpec
-from app.errors import SpecMismatch, StoreTimeout
+from app.errors import StoreTimeout
 from app.services import vector_db_sql
 from app.services.gallery_holdings import Holdings
 from app.services.mirror import mirror_sql as sql
@@ -73,11 +73,7 @@ class MirroredGallery:
         return self._measure(domain, walks, deadline)
 
     def _require(self, domain: str, dimensions: int, timeout_s: float) -> None:
-        if dimensions != self._spec.dimensions:
-            raise SpecMismatch(
-                f"An embedding of {dimensions} numbers does not belong to {self._spec.model}, which makes "
-                f"{self._spec.dimensions}: embed it with the FACE_MODEL that is set."
-            )
+        self._spec.require_length(dimensions)
         if domain not in self._vector_db.domains():
             with self._database.transaction(timeout_s, read_only=True) as cursor:
                 Holdings.read(cursor, self._spec).of(domain, self._spec)

@@ -131,13 +131,15 @@ def _examined(figures: Figures, _: GateLimits) -> Gate:
 
 
 def _candidate_errors(figures: Figures, limits: GateLimits) -> Gate:
+    """A comparison that could not be kept counts as a failure: it is lost where the database is away."""
     total, wanted = figures.total, limits.max_candidate_error_rate
-    errors = Rate(total.failed, total.asked)
+    errors = Rate(total.failed + figures.lost, total.asked + figures.lost)
     if errors.value is None:
         return Gate("candidate_errors", State.PASSED, None, wanted, "The PKL answered no request beside pgvector.")
     passed = errors.value < wanted
+    lost = f", or the comparison was lost ({figures.lost:,})," if figures.lost else ""
     message = (
-        f"pgvector gave no answer to {total.failed:,} of {total.asked:,} requests "
+        f"pgvector gave no answer to {total.failed:,}{lost} of {errors.of:,} requests "
         f"({_percent(errors.value, 3)}); under {_percent(wanted)} is wanted."
     )
     is_decided = errors.low >= wanted or _is_enough(figures, limits)

@@ -50,6 +50,7 @@ class QueueWorker(Generic[T]):
         self._queue: queue.Queue[T] = queue.Queue(options.capacity)
         self._closing, self._abandoned = threading.Event(), threading.Event()
         self._starting = threading.Lock()
+        self._in_work: list[T] = []
         self._thread: threading.Thread | None = None
 
     @property
@@ -77,13 +78,13 @@ class QueueWorker(Generic[T]):
         with self._queue.all_tasks_done:
             return self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, timeout_s)
 
-    def close(self, timeout_s: float) -> int:
-        """Take nothing more, and work off what is queued; how many items were left undone when the time was over."""
+    def close(self, timeout_s: float) -> list[T]:
+        """Take nothing more, and work off what is queued; the items that were left undone when the time was over."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join(timeout_s)
         self._abandoned.set()
-        return self.waiting
+        return [*self._in_work, *self._queued(self._queue.maxsize)]
 
     def _ensure_started(self) -> None:
         if self._thread is not None:
@@ -110,18 +111,25 @@ class QueueWorker(Generic[T]):
             return []
         if self._options.gather_s and self._queue.qsize() < self._options.batch:
             self._closing.wait(self._options.gather_s)
-        while len(batch) < self._options.batch:
+        return batch + self._queued(self._options.batch - 1)
+
+    def _queued(self, most: int) -> list[T]:
+        """So many items at most, without waiting for any."""
+        found: list[T] = []
+        while len(found) < most:
             try:
-                batch.append(self._queue.get_nowait())
+                found.append(self._queue.get_nowait())
             except queue.Empty:
                 break
-        return batch
+        return found
 
     def _finish(self, batch: list[T]) -> None:
         started = time.monotonic()
+        self._in_work = batch
         while not self._work(batch):
             if self._abandoned.wait(self._options.retry_s):
                 return
+        self._in_work = []
         for _ in batch:
             self._queue.task_done()
         if self._options.rests:

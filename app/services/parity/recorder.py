@@ -20,6 +20,7 @@ from app.errors import AppError, StoreUnavailable
 from app.services.comparison import differing_faces
 from app.services.dual_mode import DualAnswer
 from app.services.parity.explainer import Explainer, Unexplained
+from app.services.parity.loss_file import LossFile
 from app.services.parity.parity_store import ParityStore, SealedFace
 from app.services.parity.queue_worker import QueueOptions, QueueWorker
 from app.services.parity.records import Cause, ComparisonRecord, FaceComparison, Source, Verdict
@@ -43,6 +44,7 @@ class RecorderOptions:
     :param retention_days: older rows are deleted.
     :param source: whether requests are answered, or photos compared again.
     :param seal: encrypts the probe embeddings of discrepancies, which are then kept; None keeps none.
+    :param losses: where counts of lost comparisons wait that could not be noted in the database; None for nowhere.
     """
 
     spec_key: str
@@ -50,13 +52,14 @@ class RecorderOptions:
     retention_days: int = 90
     source: Source = "live"
     seal: Seal | None = None
+    losses: LossFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RecorderStatus:
     """What became of this process's comparisons.
 
-    :param lost: could not be queued or written.
+    :param lost: could not be queued or written; also by processes before it that could not note so.
     :param waiting: not written yet.
     :param unexamined: discrepancies whose cause nobody will look for: too many were waiting, or the database was away.
     :param problem: why comparisons cannot be written now.
@@ -116,7 +119,9 @@ class ParityRecorder:
         return RecorderStatus(written, lost, self._worker.waiting, explained, unexamined, problem)
 
     def start(self) -> None:
-        """See to the retention from now on, whether or not there is anything to record."""
+        """See to the retention from now on, and to what earlier processes lost, whether or not anything is recorded."""
+        if self._options.losses:
+            self._count_lost(self._options.losses.take())
         self._worker.start()
 
     def flush(self, timeout_s: float) -> bool:
@@ -129,12 +134,18 @@ class ParityRecorder:
         """Write and explain what is waiting, within the time; what is left is lost, and said."""
         left = self._worker.close(timeout_s / 2)
         if left:
-            log.warning("DUAL-MODE comparisons lost at the end", comparisons=left)
+            log.warning("DUAL-MODE comparisons lost at the end", comparisons=len(left))
+            self._count_lost([entry.record.domain for entry in left])
+        if self._options.losses:
+            self._options.losses.add(self._unnoted_losses())
         self._explainer.close(timeout_s / 2)
 
-    def _write(self, batch: list[_Entry]) -> bool:
+    def _unnoted_losses(self) -> Counter[str]:
         with self._lock:
-            lost = self._lost - self._noted_lost
+            return self._lost - self._noted_lost
+
+    def _write(self, batch: list[_Entry]) -> bool:
+        lost = self._unnoted_losses()
         try:
             self._store.write([entry.record for entry in batch], self._sealed(batch), lost)
         except Exception as error:  # a batch that cannot be written must not end the thread
@@ -150,7 +161,7 @@ class ParityRecorder:
         """False where it may be tried again: the database is away, and may come back before the queue is full."""
         if isinstance(error, StoreUnavailable) and error.details.get("sqlstate", "")[:2] not in _DATA_ERRORS:
             if self._problem is None:
-                log.warning("DUAL-MODE comparisons wait for the pgvector database", reason=error.message)
+                log.warning("DUAL-MODE comparisons wait to be written", reason=error.message)
             with self._lock:
                 self._problem = error.message
             return False
@@ -174,7 +185,7 @@ class ParityRecorder:
             for face, probe in entry.probes.items()
         ]
 
-    def _count_lost(self, domains: Sequence[str]) -> None:
+    def _count_lost(self, domains: Sequence[str] | Counter[str]) -> None:
         with self._lock:
             self._lost.update(domains)
 

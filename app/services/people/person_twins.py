@@ -92,10 +92,10 @@ class PersonTwins:
         :raises StoreUnavailable: the database cannot be asked.
         """
         with self._lock, self._database.transaction(_LIMIT_S, read_only=True) as cursor:
-            kept = self._current(cursor, domain)
             cursor.execute(sql.DISMISSED, {"domain": domain})
             dismissed = set(cursor.fetchall())
-            pairs = [pair for pair in kept.pairs if pair[:2] not in dismissed]
+            kept = self._current(cursor, domain, MAX_PAIRS * (2 + len(dismissed) // MAX_PAIRS))
+            pairs = [pair for pair in kept.pairs if pair[:2] not in dismissed][:MAX_PAIRS]
             persons = self._persons(cursor, domain, {number for pair in pairs for number in pair[:2]})
         found = (TwinPair(persons[a], persons[b], distance) for a, b, distance in pairs if {a, b} <= set(persons))
         return Twins(tuple(found), kept.compared, int(kept.state[0]))
@@ -123,14 +123,17 @@ class PersonTwins:
             cursor.execute(sql.DISMISS, {"domain": scope.domain, "first": low, "second": high})
             self._store.audit(cursor, scope, _DISMISSAL, f"person {low} and {high}", {})
 
-    def _current(self, cursor: Cursor, domain: str) -> _Kept:
+    def _current(self, cursor: Cursor, domain: str, most: int) -> _Kept:
+        """:param most: pairs; more than are shown, so that some are left when all that are shown were dismissed."""
         scope = {"domain": domain, "spec_key": self._spec.key, "dismissal": _DISMISSAL}
         cursor.execute(sql.STATE, scope)
-        (state,) = cursor.fetchall()
+        (counts,) = cursor.fetchall()
+        state = (*counts, most)
         kept = self._kept.get(domain)
         if kept is None or kept.state != state or time.monotonic() - kept.made_at > _KEPT_FOR_S:
             templates = self._templates(cursor, sql.TEMPLATES, {"domain": domain, "most": MAX_PERSONS})
-            kept = _Kept(state, time.monotonic(), tuple(closest_pairs(templates, self._threshold)), len(templates))
+            pairs = closest_pairs(templates, self._threshold, most)
+            kept = _Kept(state, time.monotonic(), tuple(pairs), len(templates))
             self._kept[domain] = kept
         return kept
 
@@ -143,7 +146,7 @@ class PersonTwins:
         return {id: Person(id, name, created_at, faces) for id, name, created_at, faces in cursor.fetchall()}
 
 
-def closest_pairs(templates: list[Template], threshold: float, most: int = MAX_PAIRS) -> list[_Pair]:
+def closest_pairs(templates: list[Template], threshold: float, most: int) -> list[_Pair]:
     """The closest pairs within the threshold, closest first: exact, block by block.
 
     :param templates: by id, ascending; the vectors of length 1.

@@ -16,7 +16,7 @@ from app.images import decode_image
 from app.services.parity.records import Cause, ComparisonQuery, ComparisonRecord, FaceComparison, Verdict
 from config import Settings
 from scripts import demo_faces
-from tests.e2e.conftest import Service, _settings
+from tests.e2e.conftest import Service, settings_of
 from tests.e2e.console.browser import PATIENCE_MS
 from tests.e2e.console.conftest import OpenPage
 from tests.e2e.test_recognize import eventually
@@ -29,7 +29,7 @@ expect.set_options(timeout=PATIENCE_MS)
 @pytest.fixture(scope="module")
 def container(console: Service) -> Iterator[Container]:
     """Over the service's storage and database; no comparison that is made meanwhile stays for other tests."""
-    opened = Container(Settings(**_settings(console.storage), vector_db_enabled=True))
+    opened = Container(Settings(**settings_of(console.storage), vector_db_enabled=True))
     began = datetime.now(UTC)
     yield opened
     with opened.database.transaction(5.0) as cursor:

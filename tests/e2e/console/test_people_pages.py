@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import cv2
 import requests
 from playwright.sync_api import Page, expect
 
+from app.bootstrap import Container
+from app.bootstrap_ingest import bulk_runs
+from config import Settings
 from scripts import demo_faces
-from tests.e2e.conftest import Service
+from tests.e2e.conftest import Service, settings_of
 from tests.e2e.console.browser import PATIENCE_MS
 from tests.e2e.console.conftest import OpenPage
 
@@ -162,6 +166,24 @@ def test_whoever_may_only_recognise_has_no_page_of_people(open_page: OpenPage) -
     expect(page.get_by_role("link", name="People")).to_have_count(0)
     page.goto("/console/people/")
     expect(page.get_by_role("alert")).to_contain_text("lacks the role")
+
+
+def test_the_page_of_health_shows_imports_while_they_run(
+    open_page: OpenPage, console: Service, storage: tuple[Path, dict[str, str]]
+) -> None:
+    container = Container(Settings(**settings_of(storage[0]), vector_db_enabled=True))
+    page = open_page("viewer")
+    try:
+        with bulk_runs(container).running("embedding", "demo") as note:
+            note(30, 120)
+            page.goto("/console/health/")
+            row = page.get_by_role("row", name="demo Photos of a folder")
+            expect(row).to_contain_text("30 of 120")
+            expect(row).to_contain_text("running")
+    finally:
+        container.close()
+    page.reload()
+    expect(page.get_by_role("row", name="demo Photos of a folder")).to_contain_text("stopped")
 
 
 def test_the_page_of_health_tells_each_stores_state_and_counts(open_page: OpenPage, console: Service) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from scripts import demo_faces
-from tests.e2e.console.browser import PATIENCE_MS
+from tests.e2e.conftest import DUAL
+from tests.e2e.console.browser import PATIENCE_MS, sign_in
 from tests.e2e.console.conftest import OpenPage
 
 LARGEST_FIRST = (3, 2, 4, 1)  # the number of each face of `several_faces`, from left to right
@@ -113,3 +115,32 @@ def test_a_chosen_theme_stays(open_page: OpenPage) -> None:
     page.reload()
     assert dark != light
     assert page.evaluate(background) == dark
+
+
+def test_after_the_cutover_pgvectors_answer_stands_first_and_the_pkl_shadows(
+    browser_of_the_console: Browser, start_service: Callable[..., Any]
+) -> None:
+    with start_service(DUAL | {"VECTOR_DB_PRIMARY": "pgvector", "WEB_WORKERS": "1"}) as service:
+        context = browser_of_the_console.new_context(base_url=service.address)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        sign_in(page, service.address, service.tokens["demo"])
+        send(page, demo_faces.known_probe()[0])
+        card = page.locator(".face-card")
+        expect(card.locator(".side-title")).to_contain_text(["pgvector", "PKL"])
+        expect(page.get_by_text("Both galleries agree")).to_be_visible()
+        context.close()
+
+
+def test_a_photo_that_was_not_sampled_shows_one_answer_and_says_why(
+    browser_of_the_console: Browser, start_service: Callable[..., Any]
+) -> None:
+    with start_service(DUAL | {"DUAL_MODE_SAMPLE_RATE": "0", "WEB_WORKERS": "1"}) as service:
+        context = browser_of_the_console.new_context(base_url=service.address)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        sign_in(page, service.address, service.tokens["demo"])
+        send(page, demo_faces.known_probe()[0])
+        expect(page.locator(".face-card .side-title")).to_have_count(1)
+        expect(page.get_by_text("Not compared")).to_be_visible()
+        context.close()

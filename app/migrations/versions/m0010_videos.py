@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 
 STATEMENTS = (
     # `ticket` is the entry of the queue that works, or worked, on the job; `served_at` is when its tenant's turn was

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 
 STATEMENTS = (
     # The contract's Milvus collection as a table. Half precision: an index over a million faces of 512 numbers then
