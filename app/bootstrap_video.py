@@ -45,11 +45,6 @@ class VideoParts:
         """Where crops are kept."""
         return object_store(self._container.settings)
 
-    @cached_property
-    def reader(self) -> VideoReader:
-        """What reads videos."""
-        return video_reader(self._container.settings)
-
 
 def object_store(settings: Settings) -> ObjectStore:
     """Crops in a folder, or in S3.

@@ -37,6 +37,8 @@ def upload_folder(container: Container) -> UploadFolder:
 
 def video_controller(container: Container) -> VideoController:
     """Everything under `/v3`; it needs a database, and says so when it is used without one."""
+    from app.adapters.video_probe import probe_apart
+    from app.bootstrap_video import video_limits
     from app.controllers.video_controller import VideoController, VideoServices
     from app.services.video.results import VideoResults
 
@@ -47,7 +49,7 @@ def video_controller(container: Container) -> VideoController:
         objects=videos.objects,
         results=VideoResults(container.database, partial(_photos, container)),
         removal=_removal(container),
-        probe=videos.reader.probe,
+        probe=partial(probe_apart, limits=video_limits(container.settings)),
         spec_key=lambda: container.engine.spec.key,
         defer=videos.queue.defer,
         check_webhook=partial(_check_webhook, container),

@@ -13,7 +13,9 @@ import pytest
 
 from app.adapters.embedded_postgres import EmbeddedPostgres
 from app.adapters.postgres import Database
+from app.adapters.video_probe import probe_apart
 from app.bootstrap import Container
+from app.bootstrap_video import video_limits
 from app.bootstrap_video_api import upload_folder
 from app.services.video.job_records import JobState, NewJob
 from app.worker import REFUSED
@@ -50,7 +52,7 @@ def test_the_worker_turns_a_real_video_into_identities(
     path = upload_folder(container).path(job_id)
     path.parent.mkdir(parents=True)
     write_film(path.with_suffix(".mp4"), Film(photos, (shown,))).rename(path)
-    facts = container.videos.reader.probe(path)
+    facts = probe_apart(path, video_limits(settings))
     job, _ = container.videos.job_store.create(
         NewJob(job_id, "default", "demo", job_id, path.stat().st_size, facts, container.engine.spec.key, "r")
     )
