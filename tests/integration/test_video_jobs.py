@@ -54,6 +54,14 @@ def test_a_tenant_with_one_job_waits_for_no_more_than_one_of_a_tenant_with_many(
     assert [first.job_id, *(claimed(jobs, ticket).job_id for ticket in (2, 3, 4))] == ["a0", "b0", "a1", "a2"]
 
 
+def test_a_tenant_that_deletes_its_jobs_is_not_taken_for_one_that_was_never_served(jobs: JobStore) -> None:
+    for number in range(3):
+        added(jobs, f"a{number}", "a")
+    jobs.delete(claimed(jobs, 1), "t_1")
+    added(jobs, "b0", "b")
+    assert claimed(jobs, 2).job_id == "b0"
+
+
 def test_two_tenants_with_many_jobs_take_turns(jobs: JobStore) -> None:
     for tenant in ("a", "b"):
         for number in range(3):

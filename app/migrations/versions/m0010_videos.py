@@ -6,9 +6,8 @@ revision = "0010"
 down_revision = "0009"
 
 STATEMENTS = (
-    # `ticket` is the entry of the queue that works, or worked, on the job; `served_at` is when its tenant's turn was
-    # used up by it. `idempotency_digest` says what came with the key, so that a key that is used for something else
-    # is refused.
+    # `ticket` is the entry of the queue that works, or worked, on the job. `idempotency_digest` says what came with the
+    # key, so that a key that is used for something else is refused.
     """
     CREATE TABLE jobs (
         job_id              text PRIMARY KEY,
@@ -40,7 +39,6 @@ STATEMENTS = (
         error_message       text,
         created_at          timestamptz NOT NULL DEFAULT now(),
         started_at          timestamptz,
-        served_at           timestamptz,
         progressed_at       timestamptz NOT NULL DEFAULT now(),
         finished_at         timestamptz,
         UNIQUE (tenant_id, idempotency_key)
@@ -70,6 +68,13 @@ STATEMENTS = (
     ) WITH (toast_tuple_target = 8160)
     """,
     "CREATE INDEX identities_of_tenant ON identities (tenant_id, spec_key) WHERE embedding IS NOT NULL",
+    # When each tenant last had a turn of a worker; not in the jobs, which may be deleted.
+    """
+    CREATE TABLE tenant_turns (
+        tenant_id  text PRIMARY KEY,
+        served_at  timestamptz NOT NULL
+    )
+    """,
     # Faces of which a crop is kept.
     """
     CREATE TABLE face_crops (

@@ -41,22 +41,23 @@ OF_TICKET = "SELECT job_id, state FROM jobs WHERE ticket = %(ticket)s FOR UPDATE
 
 # Whose turn was longest ago, or never; of that tenant what is most urgent, then what waited longest.
 NEXT = """
-WITH served AS (
-    SELECT tenant_id, max(served_at) AS at FROM jobs
-    WHERE tenant_id IN (SELECT tenant_id FROM jobs WHERE state = 'queued' AND ticket IS NULL)
-    GROUP BY tenant_id
-)
-SELECT j.job_id FROM jobs AS j JOIN served AS s ON s.tenant_id = j.tenant_id
+SELECT j.job_id FROM jobs AS j LEFT JOIN tenant_turns AS t ON t.tenant_id = j.tenant_id
 WHERE j.state = 'queued' AND j.ticket IS NULL
-ORDER BY s.at NULLS FIRST, j.priority DESC, j.created_at, j.job_id
+ORDER BY t.served_at NULLS FIRST, j.priority DESC, j.created_at, j.job_id
 LIMIT 1 FOR UPDATE OF j SKIP LOCKED
 """
 
-# `clock_timestamp`: of two claims at the same moment, which stood in line for LOCK_TURNS, the later has the later time.
+SERVED = """
+INSERT INTO tenant_turns (tenant_id, served_at) VALUES (%(tenant_id)s, clock_timestamp())
+ON CONFLICT (tenant_id) DO UPDATE SET served_at = EXCLUDED.served_at
+"""
+
+# `clock_timestamp`: of two claims at the same moment, which stood in line for LOCK_TURNS, the later has the later time,
+# here and in SERVED.
 START = f"""
 UPDATE jobs SET state = 'running', ticket = %(ticket)s, attempts = attempts + 1, stage = %(stage)s, percent = 0,
                 frames_done = 0, frames_total = NULL, faces = 0, error_code = NULL, error_message = NULL,
-                started_at = clock_timestamp(), served_at = clock_timestamp(), progressed_at = clock_timestamp()
+                started_at = clock_timestamp(), progressed_at = clock_timestamp()
 WHERE job_id = %(job_id)s
 RETURNING {COLUMNS}
 """

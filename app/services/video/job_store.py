@@ -130,7 +130,9 @@ class JobStore:
             if job_id is None:
                 return None
             cursor.execute(sql.START, {"job_id": job_id, "ticket": ticket, "stage": "reading"})
-            return job_of(_only(cursor))
+            job = job_of(_only(cursor))
+            cursor.execute(sql.SERVED, {"tenant_id": job.tenant_id})
+            return job
 
     def progress(self, job: Job, progress: Progress) -> None:
         """Note how far this attempt has come.
