@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
     from config import Settings
 
-EXPOSED_HEADERS = ["X-Request-ID", "Server-Timing", "Retry-After", "Location", "Idempotent-Replay"]  # to a frontend of another origin
+# To a frontend of another origin.
+EXPOSED_HEADERS = ["X-Request-ID", "Server-Timing", "Retry-After", "Location", "Idempotent-Replay"]
 
 
 def create_app(settings: Settings | None = None) -> Flask:

@@ -126,11 +126,13 @@ class VideoStages:
         watch.patiently(partial(self._stores.identities.save_gallery_matches, job, matches, outcome))
 
     def _search_profiles(self, job: Job, identities: Sequence[Identity], watch: JobWatch) -> None:
+        """What an earlier attempt found stays where this one could not search."""
         result = self._profiles_of(identities)
         matches = [match for found in result.matches.values() for match in found]
         status, reason = result.status, result.reason
         try:
-            watch.patiently(partial(self._stores.identities.save_profiles, job, matches))
+            if status == "ok":
+                watch.patiently(partial(self._stores.identities.save_profiles, job, matches))
         except JobCancelled:
             raise
         except AppError as error:  # what cannot be stored of them is no reason to lose the video
