@@ -24,7 +24,7 @@ from app.services.video.tracks import Track
 _TRACKS_AT_ONCE = 1000
 # A doubtful pair is one person when its distance is at most this share of that to the next cluster, as Lowe tells a
 # match from a chance likeness (Distinctive image features from scale-invariant keypoints, 2004).
-_STANDS_OUT = 0.75
+_STANDS_OUT = 0.65
 _ROWS_AT_ONCE = 256  # of distances, while the first neighbours are looked for
 
 
