@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app import (
-    bootstrap_engine,
     bootstrap_milvus,
     bootstrap_parity,
     bootstrap_people,
@@ -22,16 +21,14 @@ from app import (
     bootstrap_video_api,
 )
 from app.auth import TokenStore
-from app.controllers.recognition_controller import PhotoLimits, RecognitionController
+from app.bootstrap_engine import EngineParts
+from app.controllers.recognition_controller import RecognitionController
 from app.domain import GalleryFace, Mode
 from app.errors import AppError, DatabaseUnconfigured
-from app.services.matching import MatchPolicy
 from config import Settings
 
 if TYPE_CHECKING:
-    from app.adapters.deepface_engine import DeepFaceEngine
     from app.adapters.embedded_postgres import EmbeddedPostgres
-    from app.adapters.face_thresholds import Threshold
     from app.adapters.pkl.live import LivePklGalleries
     from app.adapters.pkl.snapshots import PklSnapshots
     from app.adapters.postgres import Database
@@ -47,7 +44,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-class Container:
+class Container(EngineParts):
     """Everything the service is made of, by settings; `close()` lets go of connections, threads and servers.
 
     :param settings: read from the environment where not given.
@@ -55,41 +52,6 @@ class Container:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings.load()
-        self._made: set[str] = set()
-
-    # --- the engine
-
-    @cached_property
-    def engine(self) -> DeepFaceEngine:
-        """Detection and embedding, its weights found and checked; the models themselves are loaded by `warm()`."""
-        return self.engine_with(bootstrap_engine.weights_sha256(self.settings))
-
-    def engine_with(self, weights_sha256: str) -> DeepFaceEngine:
-        """The engine as it is set, with weights of this digest; nothing is looked for, and no model loaded."""
-        return bootstrap_engine.engine(self.settings, weights_sha256)
-
-    @cached_property
-    def photo_limits(self) -> PhotoLimits:
-        """What a photo must satisfy to be recognised."""
-        return bootstrap_engine.photo_limits(self.settings)
-
-    @cached_property
-    def threshold(self) -> Threshold:
-        """The largest cosine distance of a match, and who says so."""
-        return bootstrap_engine.threshold(self)
-
-    @cached_property
-    def pkl_policy(self) -> MatchPolicy:
-        """What counts as a match in the PKL gallery."""
-        return MatchPolicy(threshold=self.threshold.distance, confidence_of=self.engine.confidence_of)
-
-    @cached_property
-    def pgvector_policy(self) -> MatchPolicy:
-        """What counts as a match in pgvector: the same, unless a similarity of its own is set."""
-        similarity = self.settings.vector_db_similarity_threshold
-        if similarity is None:
-            return self.pkl_policy
-        return MatchPolicy(threshold=round(1.0 - similarity, 6), confidence_of=self.engine.confidence_of)
 
     # --- the PKL gallery
 
@@ -109,7 +71,6 @@ class Container:
     @cached_property
     def live_pkl(self) -> LivePklGalleries:
         """The PKL galleries with what changed since their files were written."""
-        self._made.add("live_pkl")
         return bootstrap_people.live_pkl(self)
 
     def has_pkl(self, domain: str) -> bool:
@@ -130,7 +91,6 @@ class Container:
     def embedded_postgres(self) -> EmbeddedPostgres:
         from app.adapters.embedded_postgres import EmbeddedPostgres
 
-        self._made.add("embedded_postgres")
         return EmbeddedPostgres(self.settings.pgdata)
 
     @property
@@ -159,7 +119,6 @@ class Container:
     def database(self) -> Database:
         from app.adapters.postgres import Database
 
-        self._made.add("database")
         s = self.settings
         return Database(self.database_url, s.database_pool_size, s.database_connect_timeout_s)
 
@@ -176,7 +135,6 @@ class Container:
     def pgvector_recognition(self) -> PgVectorRecognitionService:
         from app.services.recognition_pgvector import PgVectorRecognitionService
 
-        self._made.add("pgvector_recognition")
         limit_s = self.settings.vector_db_timeout_ms / 1000
         dual = bootstrap_parity.dual_mode(self) if self.settings.mode is Mode.DUAL else None
         source = self.vector_db if self.mirror is None else self.mirror.gallery
@@ -185,7 +143,6 @@ class Container:
     @cached_property
     def mirror(self) -> MilvusMirror | None:
         """The index outside of the database, with GALLERY_BACKEND=milvus."""
-        self._made.add("mirror")
         return bootstrap_milvus.mirror(self) if self.settings.gallery_backend == "milvus" else None
 
     def migrate(self) -> list[str]:
@@ -218,7 +175,6 @@ class Container:
 
     @cached_property
     def parity_database(self) -> Database:
-        self._made.add("parity_database")
         return bootstrap_parity.parity_database(self)
 
     parity_store = cached_property(bootstrap_parity.parity_store)
@@ -231,7 +187,6 @@ class Container:
     @cached_property
     def parity_recorder(self) -> ParityRecorder:
         """What keeps the comparisons of dual mode."""
-        self._made.add("parity_recorder")
         return bootstrap_parity.parity_recorder(self)
 
     profile_search = cached_property(bootstrap_profiles.profile_search)  # None where it is switched off
@@ -270,22 +225,20 @@ class Container:
 
     def close(self) -> None:
         """Let go of threads, connections and, where this process started it, the embedded server."""
-        if "pgvector_recognition" in self._made:
-            self.pgvector_recognition.close()
-        if "mirror" in self._made and self.mirror is not None:
-            self.mirror.index.close()
-        if (search := self.__dict__.get("profile_search")) is not None:
-            search.close()
-        if "parity_recorder" in self._made:
+        made = self.__dict__  # a part that nobody asked for is not there
+        for name in ("pgvector_recognition", "mirror", "profile_search"):
+            if made.get(name) is not None:
+                made[name].close()
+        if "parity_recorder" in made:
             self.parity_recorder.close(bootstrap_parity.CLOSE_S)
-        if "live_pkl" in self._made:
-            self.live_pkl.close()
-        if "parity_database" in self._made:
-            self.parity_database.close()
-        if "database" in self._made:
-            self.database.close()
-        if "embedded_postgres" in self._made:
-            try:
-                self.embedded_postgres.stop()
-            except AppError as error:
-                log.error("embedded_postgres.not_stopped", reason=error.message)
+        for name in ("live_pkl", "parity_database", "database"):
+            if name in made:
+                made[name].close()
+        if "embedded_postgres" in made:
+            self._stop_embedded()
+
+    def _stop_embedded(self) -> None:
+        try:
+            self.embedded_postgres.stop()
+        except AppError as error:
+            log.error("embedded_postgres.not_stopped", reason=error.message)

@@ -2,18 +2,58 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from app.controllers.recognition_controller import PhotoLimits
 from app.images import ImageLimits
+from app.services.matching import MatchPolicy
 
 if TYPE_CHECKING:
     from app.adapters.deepface_engine import DeepFaceEngine
     from app.adapters.face_thresholds import Threshold
-    from app.bootstrap import Container
+    from app.domain import EmbeddingSpec
     from config import Settings
 
 MEGA = 1_000_000
+
+
+class EngineParts:
+    """What every container has of the engine; made when it is first asked for."""
+
+    settings: Settings
+
+    @cached_property
+    def engine(self) -> DeepFaceEngine:
+        """Detection and embedding, its weights found and checked; the models themselves are loaded by `warm()`."""
+        return self.engine_with(weights_sha256(self.settings))
+
+    def engine_with(self, weights_sha256: str) -> DeepFaceEngine:
+        """The engine as it is set, with weights of this digest; nothing is looked for, and no model loaded."""
+        return engine(self.settings, weights_sha256)
+
+    @cached_property
+    def photo_limits(self) -> PhotoLimits:
+        """What a photo must satisfy to be recognised."""
+        return photo_limits(self.settings)
+
+    @cached_property
+    def threshold(self) -> Threshold:
+        """The largest cosine distance of a match, and who says so."""
+        return threshold(self.settings, self.engine.spec)
+
+    @cached_property
+    def pkl_policy(self) -> MatchPolicy:
+        """What counts as a match in the PKL gallery."""
+        return MatchPolicy(threshold=self.threshold.distance, confidence_of=self.engine.confidence_of)
+
+    @cached_property
+    def pgvector_policy(self) -> MatchPolicy:
+        """What counts as a match in pgvector: the same, unless a similarity of its own is set."""
+        similarity = self.settings.vector_db_similarity_threshold
+        if similarity is None:
+            return self.pkl_policy
+        return MatchPolicy(threshold=round(1.0 - similarity, 6), confidence_of=self.engine.confidence_of)
 
 
 def weights_sha256(settings: Settings) -> str:
@@ -66,9 +106,9 @@ def photo_limits(settings: Settings) -> PhotoLimits:
     return PhotoLimits(image=image, min_face_px=settings.face_min_size)
 
 
-def threshold(container: Container) -> Threshold:
+def threshold(settings: Settings, spec: EmbeddingSpec) -> Threshold:
     """The one that is set, or the spec's own."""
     from app.adapters.face_thresholds import Threshold, default_threshold
 
-    given = container.settings.face_distance_threshold
-    return default_threshold(container.engine.spec) if given is None else Threshold(given, "FACE_DISTANCE_THRESHOLD")
+    given = settings.face_distance_threshold
+    return default_threshold(spec) if given is None else Threshold(given, "FACE_DISTANCE_THRESHOLD")

@@ -33,6 +33,10 @@ class MilvusMirror:
         self.index.require_ready(_READY_S)
         self.outbox.follow_beside()
 
+    def close(self) -> None:
+        """Close this process's client."""
+        self.index.close()
+
     def backlog(self) -> Backlog:
         """What Milvus lacks, if it answers at all.
 

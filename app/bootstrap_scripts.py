@@ -127,7 +127,6 @@ class ReplayContainer(Container):
     @cached_property
     def parity_recorder(self) -> ParityRecorder:
         """What keeps comparisons, told apart from those of live requests."""
-        self._made.add("parity_recorder")
         return bootstrap_parity.parity_recorder(self, source="replay")
 
     @property
