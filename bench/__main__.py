@@ -30,6 +30,16 @@ SHORT_FORMS = {
         "",
     ],
     "bench.recognize": ["--clients", "1", "8", "--photos", "6", "--seconds", "4", "--rounds", "2"],
+    "bench.profiles": [
+        "--profiles",
+        "25000",
+        "--probes",
+        "100",
+        "--network-ms",
+        "25",
+        "--no-contract-times",
+        "--no-efforts",
+    ],
     "bench.footprint": ["--workers", "1", "2", "--rounds", "1", "--photos", "4"],
 }
 

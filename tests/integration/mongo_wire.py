@@ -42,7 +42,7 @@ class MongoWire:
     """
 
     def __init__(self) -> None:
-        self._databases = mongomock.MongoClient()
+        self._databases: Any = mongomock.MongoClient()
         self._lock = threading.Lock()
         self._server: _Server | None = None
         self.port = 0

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import EmbeddingSpec
 from app.services.profiles import profiles_sql as sql
+from app.services.profiles.binary_faces import stage_faces
 from app.services.profiles.postgres_profiles import EVERY_FACE, held_faces, nearest_entities
 from app.services.profiles.records import ProfileHit
 from app.services.profiles.writing import ProfileDocument, ProfileFace
-from app.services.stored_values import register_spec, vector_of, vector_text
+from app.services.stored_values import register_spec, vector_of
 
 if TYPE_CHECKING:
     from app.adapters.postgres import Cursor, Database
@@ -43,17 +44,13 @@ class PostgresVectorWriter:
 
     def replace(self, faces: Sequence[ProfileFace]) -> None:
         """Write the entities' faces in one transaction."""
-        entities = [face.entity_id for face in faces]
-        columns = {
-            "positions": [face.position for face in faces],
-            "partitions": [face.partition_id for face in faces],
-            "features": [vector_text(face.features) for face in faces],
-            "centers": [face.center for face in faces],
-        }
-        with self._database.transaction(_TIMEOUT_S) as cursor:
-            rows: dict[str, Any] = self._scope(cursor) | {"entities": entities} | columns
-            cursor.execute(sql.DELETE_FACES, rows)
-            cursor.execute(sql.INSERT_FACES, rows)
+        if not faces:
+            return
+        with self._database.bulk_transaction(_TIMEOUT_S) as cursor:
+            scope = self._scope(cursor)
+            cursor.execute(sql.DELETE_FACES, scope | {"entities": [face.entity_id for face in faces]})
+            stage_faces(cursor, faces)
+            cursor.execute(sql.INSERT_STAGED, scope)
 
     def finish(self) -> None:
         """Build the HNSW index unless there is one: some ten minutes for a million faces, while writers wait."""

@@ -18,9 +18,14 @@ from app.services.stored_values import is_storable_text, vector_text
 if TYPE_CHECKING:
     from app.adapters.postgres import Cursor, Database
 
-EF_SEARCH = 400  # 17 ms at 1,000,000 x 512 (FACTS of docs/performance.md); the gallery's 200 is for fewer faces
 EXACT_MAX_ROWS = 20_000  # up to so many faces, measuring each takes no longer than the index, and misses none
 EVERY_FACE = 0  # an `ef_search` that measures every face
+
+# HNSW's search list, by how many faces are indexed: the shortest that finds 99 % of the five nearest, strangers among
+# them, who lie close together (docs/performance.md, "Profile search"). Matches are found with a tenth of it.
+_EF_SEARCH = 400
+_EF_SEARCH_OF_MANY = 800
+_MANY_ROWS = 100_000
 
 _ROWS_PER_ENTITY = 4  # faces asked for in the first page, for each entity that is wanted
 _PAGES = 3  # each four times as long as the one before
@@ -42,13 +47,11 @@ class PostgresProfileVectors:
     """Implements `ProfileVectors` over `profile_faces`.
 
     :param spec: the engine's; faces of another are never compared with its embeddings.
-    :param ef_search: the length of HNSW's search list, 1 to 1,000.
     """
 
-    def __init__(self, database: Database, spec: EmbeddingSpec, ef_search: int = EF_SEARCH) -> None:
+    def __init__(self, database: Database, spec: EmbeddingSpec) -> None:
         self._database = database
         self._spec = spec
-        self._ef_search = ef_search
 
     def dimensions(self, timeout_s: float) -> int | None:
         """The spec's, where there are faces of it; None where there are none at all.
@@ -69,8 +72,7 @@ class PostgresProfileVectors:
             held = held_faces(cursor, self._spec)
             if held is None:
                 return [[] for _ in probes]
-            small = held.indexed_rows is None or held.indexed_rows <= EXACT_MAX_ROWS
-            return nearest_entities(cursor, held.spec_id, probes, top_k, EVERY_FACE if small else self._ef_search)
+            return nearest_entities(cursor, held.spec_id, probes, top_k, effort_for(held.indexed_rows))
 
     def close(self) -> None:
         """Nothing: the database is the container's."""
@@ -99,6 +101,13 @@ class PostgresProfileDocuments:
 
     def close(self) -> None:
         """Nothing: the database is the container's."""
+
+
+def effort_for(indexed_rows: int | None) -> int:
+    """The `ef_search` of a search among so many faces; EVERY_FACE where they are few, or without an index."""
+    if indexed_rows is None or indexed_rows <= EXACT_MAX_ROWS:
+        return EVERY_FACE
+    return _EF_SEARCH if indexed_rows <= _MANY_ROWS else _EF_SEARCH_OF_MANY
 
 
 def held_faces(cursor: Cursor, spec: EmbeddingSpec) -> Held | None:

@@ -54,13 +54,21 @@ SELECT DISTINCT entity_id FROM profile_faces WHERE spec_id = %(spec_id)s AND ent
 
 DELETE_FACES = "DELETE FROM profile_faces WHERE spec_id = %(spec_id)s AND entity_id = ANY(%(entities)s)"
 
+# A row of a few kilobytes stays in one piece, as in profile_faces.
+CREATE_STAGING = """
+CREATE TEMPORARY TABLE incoming_profile_faces (
+    entity_id text, position integer, partition_id text, features halfvec, center boolean
+) WITH (toast_tuple_target = 8160) ON COMMIT DROP
+"""
+
+COPY_STAGING = """
+COPY incoming_profile_faces (entity_id, position, partition_id, features, center) FROM STDIN WITH (FORMAT binary)
+"""
+
 # Another import may have written the same entity in between.
-INSERT_FACES = """
+INSERT_STAGED = """
 INSERT INTO profile_faces (spec_id, entity_id, position, partition_id, features, center)
-SELECT %(spec_id)s, new.*
-FROM unnest(
-    %(entities)s::text[], %(positions)s::int[], %(partitions)s::text[], %(features)s::halfvec[], %(centers)s::bool[]
-) AS new (entity_id, position, partition_id, features, center)
+SELECT %(spec_id)s, entity_id, position, partition_id, features, center FROM incoming_profile_faces
 ON CONFLICT (spec_id, entity_id, position) DO UPDATE SET features = EXCLUDED.features, center = EXCLUDED.center
 """
 

@@ -1,4 +1,4 @@
-"""Faces as Postgres's binary COPY format wants them (PostgreSQL documentation, COPY, "Binary Format").
+"""Rows as Postgres's binary COPY format wants them (PostgreSQL documentation, COPY, "Binary Format").
 
 Text would have to be made of every number and parsed again: binary is several times faster, and exact.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,10 @@ from app.domain import GalleryFace
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)  # signature, flags, length of the header's extension
 _TRAILER = struct.pack(">h", -1)
-_FIELDS = struct.pack(">h", 10)
 _NULL = struct.pack(">i", -1)
 _length = struct.Struct(">i").pack
+
+Columns = Mapping[str, tuple[Any, Any]]  # the type of each value, and the values of all rows, or one for all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,30 @@ def binary_rows(scope: Scope, faces: Sequence[GalleryFace], embeddings: NDArray[
 
     :param embeddings: (N, D) float32, of the faces in their order.
     """
-    rows = _fixed_columns(scope, faces, embeddings)
+    domain, dimensions = scope.domain.encode(), embeddings.shape[1]
+    boxes = np.array([(f.box.x, f.box.y, f.box.w, f.box.h) for f in faces], dtype=np.int32).reshape(-1, 4)
+    columns = {
+        "person_id": (">i8", [scope.person_ids[face.person] for face in faces]),
+        "domain": (f"S{len(domain)}", domain),
+        "spec_id": (">i4", scope.spec_id),
+        **{side: (">i4", boxes[:, column]) for column, side in enumerate("xywh")},
+        "embedding": (_vector_type(dimensions), _vectors(embeddings)),
+    }
+    return copy_stream([(face.image, face.image_sha256) for face in faces], columns)
+
+
+def copy_stream(texts: Sequence[Sequence[str | None]], columns: Columns) -> bytes:
+    """A whole COPY stream: in each row first the texts, which differ in length, and then the other columns.
+
+    :param texts: of each row.
+    :param columns: made by NumPy for all rows at once.
+    """
+    rows = _fixed_columns(columns, len(texts))
     fixed, size = memoryview(rows.tobytes()), rows.dtype.itemsize
     parts: list[bytes | memoryview] = [_HEADER]
-    for place, face in enumerate(faces):
-        parts += (_FIELDS, _text(face.image), _text(face.image_sha256), fixed[place * size : (place + 1) * size])
+    for place, of_row in enumerate(texts):
+        fields = struct.pack(">h", len(of_row) + len(columns))
+        parts += (fields, *map(_text, of_row), fixed[place * size : (place + 1) * size])
     parts.append(_TRAILER)
     return b"".join(parts)
 
@@ -54,19 +75,10 @@ def _text(text: str | None) -> bytes:
     return _length(len(encoded)) + encoded
 
 
-def _fixed_columns(scope: Scope, faces: Sequence[GalleryFace], embeddings: NDArray[np.float32]) -> NDArray[np.void]:
-    """All columns but the two texts that differ in length, made by NumPy for all rows at once."""
-    domain, dimensions = scope.domain.encode(), embeddings.shape[1]
-    boxes = np.array([(f.box.x, f.box.y, f.box.w, f.box.h) for f in faces], dtype=np.int32).reshape(-1, 4)
-    columns = {
-        "person_id": (">i8", [scope.person_ids[face.person] for face in faces]),
-        "domain": (f"S{len(domain)}", domain),
-        "spec_id": (">i4", scope.spec_id),
-        **{side: (">i4", boxes[:, column]) for column, side in enumerate("xywh")},
-        "embedding": (_vector_type(dimensions), _vectors(embeddings)),
-    }
+def _fixed_columns(columns: Columns, count: int) -> NDArray[np.void]:
+    """Each value with its length before it."""
     types = [field for name, (kind, _) in columns.items() for field in ((f"{name}_length", ">i4"), (name, kind))]
-    rows = np.empty(len(faces), dtype=types)
+    rows = np.empty(count, dtype=types)
     for name, (_, values) in columns.items():
         rows[f"{name}_length"] = rows.dtype[name].itemsize
         rows[name] = values
