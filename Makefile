@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 .PHONY: help run test check bench lock clean
 
 help:
-	@echo "make run    set up, fill a demo gallery, start the service, recognise three photos, keep serving"
+	@echo "make run    set up, fill a demo gallery, recognise three photos and a video, keep serving"
 	@echo "make test   set up, lint, check types, run every test"
 	@echo "make check  lint, types and unit tests only"
 	@echo "make bench  the short form of every benchmark, into bench/results/ (under ten minutes)"

@@ -74,7 +74,7 @@ def write_gallery(folder: Path, persons: int = 20) -> tuple[Path, ...]:
 
 def known_probe(number: int = 0) -> tuple[bytes, str]:
     """A JPEG of the `number`-th person that is no gallery image, and the person's name."""
-    return _encoded(_photo(_PATCHES[number], _PROBE_VARIATION), ".jpg"), person_name(number)
+    return _encoded(probe_photo(number), ".jpg"), person_name(number)
 
 
 def unknown_probe() -> bytes:
@@ -92,6 +92,11 @@ def several_faces() -> tuple[bytes, tuple[str | None, ...]]:
     )
     photos = [_photo(patch, _PROBE_VARIATION, scale) for patch, _, scale in people]
     return _encoded(_side_by_side(photos), ".jpg"), tuple(name for _, name, _ in people)
+
+
+def probe_photo(number: int | None) -> ImageBgr:
+    """The `number`-th person as in no gallery image, (H, W, 3) uint8; for None, somebody who is in no gallery."""
+    return _photo(_STRANGER if number is None else _PATCHES[number], _PROBE_VARIATION)
 
 
 def gallery_photos(persons: int) -> Iterator[tuple[str, ImageBgr]]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from app.bootstrap import Container
+from app.bootstrap_profiles import profile_importer, profile_index, profile_verifier
 from app.images import encode_jpeg
+from app.services.profiles.entries import read_entries
 from scripts import demo_faces
 
 PERSONS = 12  # of the demo's; the others are in no profile
@@ -31,6 +35,18 @@ def write(folder: Path) -> Path:
     path = folder / "profiles.jsonl"
     path.write_text("".join(lines))
     return path
+
+
+def fill(container: Container, folder: Path) -> None:
+    """Have the demo's profiles in an index that holds none; in another one nothing is changed.
+
+    :param folder: what is imported is written there first.
+    :raises AppError: a store or the engine cannot be used.
+    """
+    with closing(profile_index(container)) as index:
+        if profile_verifier(container, index).counts().faces == 0:
+            importer = profile_importer(container, index, again=False, workers=1)
+            importer.run(read_entries(write(folder)), lambda _: None)
 
 
 def _metadata(number: int) -> dict[str, Any]:
