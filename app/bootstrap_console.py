@@ -12,6 +12,7 @@ from app.services.people.deletion_receipts import DeletionReceipts
 from app.services.people.face_thumbnails import FaceThumbnails
 from app.services.people.person_store import PersonStore
 from app.services.people.person_twins import PersonTwins
+from app.services.video.job_overview import JobOverview
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,7 @@ class ConsoleParts:
     receipts: DeletionReceipts
     loads: Callable[[], list[BulkLoad]]
     runs: Callable[[], list[BulkRun]]
+    videos: JobOverview
 
 
 def console_parts(container: Container) -> ConsoleParts:
@@ -42,4 +44,5 @@ def console_parts(container: Container) -> ConsoleParts:
         receipts=DeletionReceipts(database),
         loads=partial(recent_loads, database),
         runs=BulkRuns(database).recent,
+        videos=JobOverview(database),
     )

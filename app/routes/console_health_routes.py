@@ -9,11 +9,12 @@ from typing import Any
 
 from flask import Blueprint, render_template
 
-from app.auth import Role
+from app.auth import ALL_TENANTS, Role
 from app.errors import AppError
 from app.health import report
 from app.routes import console_shell as shell
 from app.routes.http import container
+from app.services.video import wording
 
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 
@@ -24,6 +25,8 @@ _PACKAGES = {
     "OpenCV": "opencv-contrib-python-headless",
     "Flask": "flask",
 }
+
+RUNNING_SHOWN = 20  # of the videos that are worked on
 
 Document = dict[str, Any]
 
@@ -46,11 +49,12 @@ def _state() -> Document:
     parts = container()
     found = report(parts, with_details=True)
     allowed = set(shell.domains())
-    loads, runs, reason = [], [], None
+    loads, runs, videos, reason = [], [], None, None
     if parts.has_database:
         try:
             loads = [load for load in parts.console.loads() if load.domain in allowed]
             runs = [run for run in parts.console.runs() if run.domain in allowed]
+            videos = _videos()
         except AppError as error:
             reason = error.message
     return {
@@ -61,7 +65,19 @@ def _state() -> Document:
         "loads": loads,
         "runs": runs,
         "loads_missing": reason,
+        "videos": videos,
+        "video_words": wording,
+        "stores": wording.STORES,
+        "store_kinds": wording.STORE_KINDS,
     }
+
+
+def _videos() -> Document:
+    """The jobs that the token may see: its tenant's, or everybody's (`tenant` is None then)."""
+    own, overview = shell.signed_in().tenant, container().console.videos
+    tenant = None if own == ALL_TENANTS else own
+    running = overview.running(tenant, RUNNING_SHOWN)
+    return {"tenant": tenant, "counts": overview.counts(tenant), "running": running}
 
 
 def _galleries(services: dict[str, Document], allowed: set[str]) -> list[Document]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -21,6 +22,8 @@ from app.routes import (
     console_people_api,
     console_people_routes,
     console_recognise_routes,
+    console_video_api,
+    console_video_routes,
 )
 from app.routes import console_shell as shell
 from app.routes.console_session import PREFIX, ConsoleSessions, cookie_settings
@@ -65,20 +68,24 @@ def _pages() -> Blueprint:
     pages.add_url_rule("/<path:_>", "missing", missing)
     for part in (console_recognise_routes, console_parity_routes, console_people_routes, console_health_routes):
         pages.register_blueprint(part.blueprint)
+    pages.register_blueprint(console_video_routes.blueprint)
     return pages
 
 
 def _api() -> Blueprint:
     """What the pages' scripts call; its errors are the envelope of every other API."""
     api = Blueprint("console_api", __name__, url_prefix=f"{PREFIX}/api")
-    _guard(api)
-    for part in (console_recognise_routes, console_people_api):
+    _guard(api, console_video_api.prepare)
+    for part in (console_recognise_routes, console_people_api, console_video_api):
         api.register_blueprint(part.api)
     return api
 
 
-def _guard(blueprint: Blueprint) -> None:
+def _guard(blueprint: Blueprint, *before_reading: Callable[[], None]) -> None:
+    """:param before_reading: called for whoever is signed in, before the request's form is looked at."""
     blueprint.before_request(shell.require_sign_in)
+    for step in before_reading:
+        blueprint.before_request(step)
     blueprint.before_request(_CSRF.protect)
     blueprint.after_request(shell.secure)
     blueprint.url_defaults(shell.keep_domain)

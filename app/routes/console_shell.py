@@ -48,6 +48,7 @@ NAVIGATION = (
     Page("console.recognise.page", "Recognise", "recognise", (Role.RECOGNISE,)),
     Page("console.parity.overview", "Parity", "parity", (Role.VIEW,)),
     Page("console.people.listing", "People", "people", (Role.VIEW, Role.ENROL)),
+    Page("console.videos.listing", "Videos", "video", (Role.RECOGNISE, Role.VIEW)),
     Page("console.health.page", "Health", "health", (Role.VIEW,)),
 )
 
@@ -98,6 +99,20 @@ def scope(*roles: Role) -> Scope:
     :raises Forbidden: they have none of these roles.
     """
     return Scope(domain(), signed_in(*roles).id)
+
+
+def tenant(*roles: Role) -> str:
+    """Whose videos the request is about, as `X-Tenant-Id` says it to the API.
+
+    :raises Forbidden: whoever is signed in has none of these roles, or is of another tenant.
+    """
+    return signed_in(*roles).tenant_for(request.args.get("tenant") or None)
+
+
+def keep_tenant(endpoint: str, values: dict[str, Any]) -> None:
+    """Links between pages of videos lead to the same tenant's."""
+    if request.args.get("tenant"):
+        values.setdefault("tenant", request.args["tenant"])
 
 
 def domain() -> str:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, cast
 
 from flask import Blueprint, Flask, Response, current_app, g, request, url_for
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.auth import Role, Token
 from app.controllers.video_controller import Submission, VideoController
-from app.errors import AppError, BadRequest
-from app.routes.http import container, current_token, drain
+from app.errors import BadRequest
+from app.routes import video_intake
+from app.routes.http import container, current_token
 from app.routes.status_stream import StatusStreams
 from app.routes.video_form import read_form
 from app.services.video.job_records import JobState
-from app.services.video.uploads import MIB, video_too_large
+from app.services.video.uploads import MIB
 
 blueprint = Blueprint("video", __name__, url_prefix="/v3")
 
@@ -25,17 +23,10 @@ MAX_PAGE = 200
 MODES = ("face",)
 STREAMS = "status_streams"
 
-_UPLOADS = "video_uploads"
 _MOST_URGENT = 100
 _TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"", "false", "0", "no"})
 
 Answer = dict[str, Any]
-
-
-class TooManyUploads(AppError):
-    """As many videos arrive at once as this worker has threads for."""
-
-    code, status = "too_many_uploads", 503
 
 
 def install(app: Flask, web_threads: int) -> None:
@@ -44,7 +35,7 @@ def install(app: Flask, web_threads: int) -> None:
     :param web_threads: of a worker; half of them may be taken by videos that arrive slowly, half by streams.
     """
     app.extensions[STREAMS] = StatusStreams(max(1, web_threads // 2))
-    app.extensions[_UPLOADS] = threading.BoundedSemaphore(max(1, web_threads // 2))
+    video_intake.install(app, max(1, web_threads // 2))
     app.register_blueprint(blueprint)
 
 
@@ -55,10 +46,11 @@ def process() -> tuple[Answer, int, dict[str, str]]:
     With the header `Idempotency-Key`, the same video sent again is the same job.
     """
     token, tenant = _caller(Role.RECOGNISE)
-    with _answered_when_read():
+    with video_intake.answered_when_read():
+        request.max_content_length = video_intake.max_bytes() + MIB  # the form around it is small
         key, controller = request.headers.get("Idempotency-Key"), _videos()
         controller.require_acceptable(tenant, key, request.content_length)
-        with _one_of_the_uploads(), controller.receiving() as upload:
+        with video_intake.one_of_the_uploads(), controller.receiving() as upload:
             fields = _form(upload.write)
             job, is_new = controller.submit(upload, _submission(token, tenant, fields, key))
     links = _links(job.job_id)
@@ -155,31 +147,6 @@ def _links(job_id: str) -> dict[str, str]:
 
 
 # --- the upload
-
-
-@contextmanager
-def _answered_when_read() -> Iterator[None]:
-    """Of a video that is refused, read on a while: answered earlier, its sender would see a reset and no answer."""
-    request.max_content_length = container().settings.video_max_mb * MIB + MIB  # the form around it is small
-    try:
-        yield
-    except AppError:
-        drain()
-        raise
-    except RequestEntityTooLarge:
-        drain()
-        raise video_too_large(container().settings.video_max_mb * MIB) from None
-
-
-@contextmanager
-def _one_of_the_uploads() -> Iterator[None]:
-    free = cast(threading.BoundedSemaphore, current_app.extensions[_UPLOADS])
-    if not free.acquire(blocking=False):
-        raise TooManyUploads("Too many videos arrive at once; try again in a moment.")
-    try:
-        yield
-    finally:
-        free.release()
 
 
 def _form(write: Callable[[bytes], None]) -> dict[str, str]:

@@ -1,12 +1,13 @@
 // A drop zone: files dropped on it or chosen in it, wherever they come from.
 
+export const isVideo = (file) => file.type.startsWith("video/") || /\.(mp4|m4v|mov|webm|mkv|avi|ts|mpe?g|ogv|flv|wmv)$/i.test(file.name);
 const isPhoto = (file) => file.type.startsWith("image/") || /\.(jpe?g|png|webp|heic|heif|avif|bmp|tiff?|gif)$/i.test(file.name);
 
-export function dropZone(zone, onPhotos, { paste = false } = {}) {
+export function dropZone(zone, onFiles, { paste = false, accepts = isPhoto } = {}) {
   const input = zone.querySelector("input[type=file]");
   const take = (list) => {
-    const photos = [...list].filter(isPhoto);
-    if (photos.length) onPhotos(photos);
+    const taken = [...list].filter(accepts);
+    if (taken.length) onFiles(taken);
   };
   input.addEventListener("change", () => { take(input.files); input.value = ""; });
   input.addEventListener("keydown", (event) => { // browsers open the dialog by Space alone; it looks like a button

@@ -22,16 +22,16 @@ document.addEventListener("keydown", (event) => {
   menu.querySelector("summary").focus();
 });
 
-for (const form of document.querySelectorAll("[data-confirm]")) {
-  form.addEventListener("submit", (event) => {
-    if (form.dataset.confirmed) return;
-    event.preventDefault();
-    ask(form.dataset.confirm, () => {
-      form.dataset.confirmed = "yes";
-      form.requestSubmit();
-    });
+// On the document, because parts of a page are replaced while somebody looks at it.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.dataset.confirm || form.dataset.confirmed) return;
+  event.preventDefault();
+  ask(form.dataset, () => {
+    form.dataset.confirmed = "yes";
+    form.requestSubmit();
   });
-}
+});
 
 for (const form of document.querySelectorAll("[data-typed]")) {
   const button = form.querySelector("button");
@@ -40,11 +40,11 @@ for (const form of document.querySelectorAll("[data-typed]")) {
   form.addEventListener("input", () => { button.disabled = !isTyped(); });
 }
 
-function ask(question, onYes) {
+function ask({ confirm, yes: yesText = "Remove", no: noText = "Keep" }, onYes) {
   const dialog = document.createElement("dialog");
-  const text = Object.assign(document.createElement("p"), { textContent: question });
-  const yes = Object.assign(document.createElement("button"), { className: "button danger", textContent: "Remove" });
-  const no = Object.assign(document.createElement("button"), { className: "button", textContent: "Keep", autofocus: true });
+  const text = Object.assign(document.createElement("p"), { textContent: confirm });
+  const yes = Object.assign(document.createElement("button"), { className: "button danger", textContent: yesText });
+  const no = Object.assign(document.createElement("button"), { className: "button", textContent: noText, autofocus: true });
   const row = Object.assign(document.createElement("div"), { className: "row" });
   row.append(yes, no);
   dialog.append(text, row);

@@ -122,6 +122,12 @@ def _twins(page: Page) -> None:
     page.get_by_role("link", name="Possible duplicates").click()
 
 
+def _video(page: Page) -> None:
+    _open("Videos")(page)
+    page.locator(".video").filter(has_text="Done").locator("a.video-link").first.click()
+    page.get_by_role("heading", name="Video of").wait_for()
+
+
 VISITS: dict[str, Callable[[Page], None]] = {
     "recognise-empty": _open("Recognise"),
     "recognise": _recognised,
@@ -133,6 +139,8 @@ VISITS: dict[str, Callable[[Page], None]] = {
     "person-new": _new,
     "twins": _twins,
     "merge": _merge,
+    "videos": _open("Videos"),
+    "video": _video,
     "health": _open("Health"),
 }
 
