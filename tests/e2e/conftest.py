@@ -54,9 +54,9 @@ class Service:
 
 
 @pytest.fixture(scope="session")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
+def storage(make_folder: Callable[[], Path]) -> Iterator[tuple[Path, dict[str, str]]]:
     """A storage folder whose two galleries hold the demo faces, its database running, and tokens by their use."""
-    folder = tmp_path_factory.mktemp("e2e") / "storage"
+    folder = make_folder() / "storage"
     folder.mkdir()
     settings = Settings(**settings_of(folder), vector_db_enabled=True)
     container = Container(settings)

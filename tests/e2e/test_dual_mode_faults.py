@@ -61,9 +61,9 @@ class Faulty:
 
 @pytest.fixture(scope="module")
 def faulty(
-    start_service: Callable[..., Any], storage: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+    start_service: Callable[..., Any], storage: tuple[Path, dict[str, str]], make_folder: Callable[[], Path]
 ) -> Iterator[Faulty]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("pg") / "data")
+    server = EmbeddedPostgres(make_folder() / "data")
     url = server.start()
     settings = settings_of(storage[0]) | {"database_url": url, "vector_db_enabled": True}
     container = Container(Settings(**settings))
@@ -103,8 +103,8 @@ def test_a_database_that_hangs_is_left_behind_at_the_limit(faulty: Faulty) -> No
 def test_an_empty_database_is_said_to_lack_the_domain(faulty: Faulty) -> None:
     with faulty.container.database.transaction(10) as cursor:
         cursor.execute("TRUNCATE persons CASCADE")
-    eventually(lambda: "candidate_error" in faulty.ask()["comparison"])
-    faulty.fails_with("unknown_domain")
+    for _ in range(4):  # each worker may know of the domain for a moment yet
+        eventually(lambda: (faulty.ask()["comparison"].get("candidate_error") or {}).get("code") == "unknown_domain")
     faulty.fill()
     faulty.recovers()
 

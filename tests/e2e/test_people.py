@@ -53,7 +53,7 @@ def probe(number: int) -> bytes:
 def names(service: Service, photo: bytes) -> set[str | None]:
     """Who is recognised, asked often enough to have met every worker; both galleries must agree each time."""
     answers = [service.recognize(photo).json() for _ in range(ENOUGH_FOR_ALL_WORKERS)]
-    assert all(answer["recognized_faces"] == answer["pgvector_results"] for answer in answers)
+    assert [a["comparison"] for a in answers if a["recognized_faces"] != a["pgvector_results"]] == []
     return {answer["recognized_faces"][0]["name"] for answer in answers}
 
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def storage(make_folder: Callable[[], Path]) -> Path:
     """Empty at the first start, and as the first start left it at the next ones."""
-    return tmp_path_factory.mktemp("quickstart") / "storage"
+    return make_folder() / "storage"
 
 
 class Run:

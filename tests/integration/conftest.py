@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -24,20 +22,6 @@ TEMPLATE = "migrated_template"
 
 MakeDatabase = Callable[..., Database]
 OpenVideoApi = Callable[..., "VideoApi"]
-
-
-@pytest.fixture(scope="session")
-def make_folder() -> Iterator[Callable[[], Path]]:
-    """Makes folders that the server's account may reach; pytest's own are closed to it by every new session."""
-    made: list[Path] = []
-
-    def make() -> Path:
-        made.append(Path(tempfile.mkdtemp(prefix="facerec-test-")))
-        return made[-1]
-
-    yield make
-    for folder in made:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
