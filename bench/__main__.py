@@ -40,6 +40,7 @@ SHORT_FORMS = {
         "--no-contract-times",
         "--no-efforts",
     ],
+    "bench.video": ["--minutes", "1", "--peer-seconds", "10"],
     "bench.footprint": ["--workers", "1", "2", "--rounds", "1", "--photos", "4"],
 }
 
