@@ -15,7 +15,8 @@ A worker computes one photo at a time, from its decoding to its answer, whatever
 the above ever runs twice in a worker. gunicorn's threads do not compute, they wait:
 
     threads    1 + RECOGNIZE_MAX_WAITING + WEB_THREADS: one for the photo in work, one for each that waits its turn,
-               the rest for what is answered at once meanwhile: health, the 503 of who finds the queue full, persons
+               the rest for what is answered at once meanwhile: health, the 503 of who finds the queue full, persons;
+               half of that rest, at most, is held by videos that arrive and by streams of their progress
 
 So a worker never has more requests than it can take back an answer to: gunicorn accepts connections far beyond its
 threads (`worker_connections`), but there is always a thread free to refuse, and neither its queue nor the kernel's

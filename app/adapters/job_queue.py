@@ -165,7 +165,7 @@ class _Crew:
 
     def _deliver(self, context: JobContext, *, job_id: str) -> None:
         with self._working(context.job):
-            _obey(self._handlers.deliver(job_id, context.job.attempts))
+            _obey(self._handlers.deliver(job_id))
 
     @contextmanager
     def _working(self, entry: Entry) -> Iterator[int]:

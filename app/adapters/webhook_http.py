@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
+import threading
 from collections.abc import Mapping
-from typing import Any
+from contextlib import closing, suppress
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from urllib.parse import SplitResult, urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
+import certifi
 
 from app.errors import WebhookFailed, WebhookRefused
 
-_TIMEOUT_S = (5.0, 10.0)  # to connect, and for each read of the answer's head; its body is not read
+_CONNECT_S, _READ_S = 5.0, 10.0  # the latter for each piece of the answer's head; its body is not read
+_LIMIT_S = 20.0
 _MAX_URL = 2000
 _PORTS = {"http": 80, "https": 443}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -28,10 +32,12 @@ class WebhookSender:
     """Posts webhooks.
 
     :param allow_private: send also to private, loopback and link-local addresses.
+    :param limit_s: for a whole post, from when it is connected.
     """
 
-    def __init__(self, allow_private: bool = False) -> None:
+    def __init__(self, allow_private: bool = False, limit_s: float = _LIMIT_S) -> None:
         self._allow_private = allow_private
+        self._limit_s = limit_s
 
     def check(self, url: str) -> None:
         """Say at once what can be said without asking DNS.
@@ -51,14 +57,11 @@ class WebhookSender:
         :raises WebhookFailed: no connection, no answer in time, or another answer.
         """
         parts = _parsed(url)
-        address = self._address(parts)
-        with requests.Session() as session:
-            session.trust_env = False  # no proxy, which would resolve the name itself; no .netrc
-            session.mount("https://", _NamedHost(parts.hostname or ""))
-            status = _posted(session, _at(parts, address), body, {**headers, "Host": _host(parts)})
-        if requests.codes.multiple_choices <= status < requests.codes.bad_request:
+        sent = {"User-Agent": "facerec", "Connection": "close"} | dict(headers) | {"Host": _host(parts)}
+        status = _posted(parts, self._address(parts), body, sent, self._limit_s)
+        if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             raise WebhookRefused("The webhook's receiver redirects; name the address itself.")
-        if status >= requests.codes.bad_request:
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             raise WebhookFailed(f"The webhook's receiver answered with {status}.")
 
     def _address(self, parts: SplitResult) -> Address:
@@ -79,29 +82,60 @@ class WebhookSender:
             )
 
 
-class _NamedHost(HTTPAdapter):
-    """Connects to an address, and checks the certificate of the name behind which it was found."""
+class _Limit:
+    """Hangs a connection up when its time is over: a limit on each read is none on an answer that comes drop by drop.
 
-    def __init__(self, host: str) -> None:
-        self._host = host
-        super().__init__()
+    :raises TimeoutError: at the end of the block, where it did; half a head looks like a whole one then.
+    """
 
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, server_hostname=self._host, assert_hostname=self._host, **options)
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
+        self._connection = connection.dup()  # TLS takes the other one over
+        self._has_passed = False
+        self._timer = threading.Timer(seconds, self._hang_up)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._timer.join()
+        self._connection.close()
+        if self._has_passed:
+            raise TimeoutError
+
+    def _hang_up(self) -> None:
+        self._has_passed = True
+        with suppress(OSError):  # the receiver was first
+            self._connection.shutdown(socket.SHUT_RDWR)
 
 
-def _posted(session: requests.Session, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+def _posted(parts: SplitResult, address: Address, body: bytes, headers: Mapping[str, str], limit_s: float) -> int:
+    """The status of the answer, whose body is not read."""
     try:
-        with session.post(
-            url, data=body, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False, stream=True
-        ) as answer:
-            return answer.status_code
-    except requests.Timeout:
+        with socket.create_connection((str(address), _port(parts)), _CONNECT_S) as line, _Limit(line, limit_s):
+            return _exchanged(line, parts, body, headers)
+    except TimeoutError:
         raise WebhookFailed("The webhook's receiver did not answer in time.") from None
-    except requests.exceptions.SSLError:
+    except ssl.SSLCertVerificationError:
         raise WebhookFailed("The certificate of the webhook's receiver is not valid.") from None
-    except requests.RequestException:
+    except (OSError, ValueError, HTTPException):
         raise WebhookFailed("The webhook's receiver cannot be reached.") from None
+
+
+def _exchanged(line: socket.socket, parts: SplitResult, body: bytes, headers: Mapping[str, str]) -> int:
+    host = parts.hostname or ""
+    line.settimeout(_READ_S)
+    with closing(HTTPConnection(host)) as connection:
+        connection.sock = _encrypted(line, host) if parts.scheme == "https" else line
+        connection.request("POST", _target(parts), body, headers)
+        with connection.getresponse() as answer:
+            return answer.status
+
+
+def _encrypted(line: socket.socket, host: str) -> ssl.SSLSocket:
+    """By the certificate of the name behind which the address was found."""
+    return ssl.create_default_context(cafile=certifi.where()).wrap_socket(line, server_hostname=host)
 
 
 def _parsed(url: str) -> SplitResult:
@@ -126,9 +160,8 @@ def _host(parts: SplitResult) -> str:
     return parts.netloc.lower()
 
 
-def _at(parts: SplitResult, address: Address) -> str:
-    literal = f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 -- IPv6
-    return parts._replace(netloc=f"{literal}:{_port(parts)}", fragment="").geturl()
+def _target(parts: SplitResult) -> str:
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _is_public(address: Address) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from flask import Response
 
 from app.errors import AppError, NotFound, StoreUnavailable
+from app.routes.places import Places
 from app.services.video.job_records import JobState
 
 _POLL_S = 1.0
@@ -27,13 +27,10 @@ class TooManyStreams(AppError):
 
 
 class StatusStreams:
-    """The streams of one worker process; each occupies a thread for as long as it lasts.
+    """The streams of one worker process; each occupies a thread for as long as it lasts."""
 
-    :param limit: streams at a time.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._free = threading.BoundedSemaphore(limit)
+    def __init__(self, places: Places) -> None:
+        self._places = places
         self._ending = False
 
     def response(self, read: Callable[[], Status]) -> Response:
@@ -43,12 +40,12 @@ class StatusStreams:
         :raises NotFound: there is no such job; TooManyStreams.
         """
         first = read()
-        if not self._free.acquire(blocking=False):
+        if not self._places.take_for_stream():
             raise TooManyStreams("Too many clients follow jobs here just now; ask /v3/status once in a while instead.")
         response = Response(self._events(first, read), mimetype="text/event-stream")
         response.headers["Cache-Control"] = "no-store"
         response.headers["X-Accel-Buffering"] = "no"  # nginx would hold the events back
-        response.call_on_close(self._free.release)
+        response.call_on_close(self._places.leave_stream)
         return response
 
     def end(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -12,20 +11,21 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import AppError
 from app.routes.http import container, drain
+from app.routes.places import Places
 from app.services.video.uploads import MIB, video_too_large
 
-_UPLOADS = "places_of_uploads"
+_PLACES = "places_of_uploads"
 
 
 class TooManyUploads(AppError):
-    """As many videos arrive at once as this worker has threads for."""
+    """As many videos arrive at once, and streams last, as this worker has threads for."""
 
     code, status = "too_many_uploads", 503
 
 
-def install(app: Flask, places: int) -> None:
-    """:param places: so many videos may arrive at a time in this worker."""
-    app.extensions[_UPLOADS] = threading.BoundedSemaphore(places)
+def install(app: Flask, places: Places) -> None:
+    """:param places: of this worker."""
+    app.extensions[_PLACES] = places
 
 
 def max_bytes() -> int:
@@ -48,11 +48,11 @@ def answered_when_read() -> Iterator[None]:
 
 @contextmanager
 def one_of_the_uploads() -> Iterator[None]:
-    """:raises TooManyUploads: as many videos arrive at once as this worker has threads for."""
-    free = cast(threading.BoundedSemaphore, current_app.extensions[_UPLOADS])
-    if not free.acquire(blocking=False):
+    """:raises TooManyUploads: no place is free."""
+    places = cast(Places, current_app.extensions[_PLACES])
+    if not places.take_for_video():
         raise TooManyUploads("Too many videos arrive at once; try again in a moment.")
     try:
         yield
     finally:
-        free.release()
+        places.leave()

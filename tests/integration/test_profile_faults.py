@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 import time
@@ -30,6 +29,8 @@ from tests.integration.profile_stores import (
     axis,
     document,
     face,
+    left_behind,
+    load_vendors,
     profile_search,
     refused_port,
     silent_port,
@@ -42,11 +43,13 @@ PEOPLE = ("ana", "bojan", "cene")
 KEYS = {name: f"profile_images/{name}.jpg" for name in PEOPLE}
 
 
+def photo_of(name: str) -> bytes:
+    return b"\xff\xd8\xff photo of " + name.encode()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def loaded() -> None:
-    """The vendors' packages, as a service has them after its first search: loading them is not what is tried here."""
-    for name in ("boto3", "pymongo", "pymilvus"):
-        importlib.import_module(name)
+    load_vendors()
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ def wire() -> Iterator[MongoWire]:
 @pytest.fixture
 def s3() -> Iterator[KeepAliveS3]:
     server = KeepAliveS3()
-    server.objects = {key: f"photo of {name}".encode() for name, key in KEYS.items()}
+    server.objects = {key: photo_of(name) for name, key in KEYS.items()}
     server.start()
     yield server
     server.stop()
@@ -118,7 +121,7 @@ ALL = ("ok", {0: ["ana", "bojan"], 1: []})
 def test_with_all_stores_up_matches_come_in_order_and_photos_by_their_keys(stores: Addresses, make: Make) -> None:
     service = make(stores)
     assert found(service) == ALL
-    assert service.photos(KEYS.values()) == {key: f"photo of {name}".encode() for name, key in KEYS.items()}
+    assert service.photos(KEYS.values()) == {key: photo_of(name) for name, key in KEYS.items()}
     assert service.health_check()["status"] == "ok"
 
 
@@ -136,9 +139,13 @@ def test_a_search_with_a_store_away_says_that_it_failed_and_no_word_of_it_names_
     which: str, how: str, stores: Addresses, make: Make
 ) -> None:
     with silent_port() as silent, capture_logs() as logs:
-        service = make(down(which, silent if how == "silent" else refused_port(), stores))
-        result = service.search_profiles(PROBES)
-        health = service.health_check()
+        address = down(which, silent if how == "silent" else refused_port(), stores)
+        with left_behind():
+            service = make(address)
+        with left_behind():
+            result = service.search_profiles(PROBES)
+        with left_behind():
+            health = service.health_check()
     assert (result.status, result.matches) == ("failed", {})
     assert health["status"] == "off"
     assert ("MongoDB" if which == "mongo" else "Milvus") in health["reason"]
@@ -209,7 +216,8 @@ def test_a_photo_that_is_missing_forbidden_slow_or_too_large_is_left_out_and_the
 ) -> None:
     service = make(stores)
     faulty = {name: f"profile_images/{name}.jpg" for name in ("forbidden", "slow", "drops", "large")}
-    s3.objects |= dict.fromkeys(faulty.values(), b"x" * 100) | {faulty["large"]: b"x" * (MAX_PHOTO_BYTES + 1)}
+    s3.objects |= dict.fromkeys(faulty.values(), photo_of("x" * 100))
+    s3.objects[faulty["large"]] = photo_of("x" * MAX_PHOTO_BYTES)
     s3.forbidden.add(faulty["forbidden"])
     s3.slow_s[faulty["slow"]] = 10.0
     s3.drop_by_drop.add(faulty["drops"])
@@ -225,7 +233,8 @@ def test_without_s3_the_metadata_is_there_and_the_photos_are_not(how: str, store
         address = {"credentials": stores.s3, "refused": f"http://127.0.0.1:{refused_port()}"}
         at = replace(stores, s3=address.get(how, f"http://127.0.0.1:{silent}"))
         service = make(replace(at, access_key=None) if how == "credentials" else at)
-        photos, search, health = service.photos(KEYS.values()), found(service), service.health_check()
+        with left_behind():
+            photos, search, health = service.photos(KEYS.values()), found(service), service.health_check()
     assert (photos, search) == ({}, ALL)
     assert health["status"] == "degraded"
     assert "S3" in health["reason"] or "photos" in health["reason"]

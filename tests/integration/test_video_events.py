@@ -88,6 +88,19 @@ def test_streams_leave_threads_to_others_and_a_place_is_free_again(api: VideoApi
         assert again.status_code == 200
 
 
+def test_a_stream_and_a_video_that_arrives_share_the_threads_that_may_be_held(
+    api: VideoApi, address: str, job_id: str, video: bytes
+) -> None:
+    with follow(api, address, job_id) as answer:
+        heard = events(answer)
+        next(heard)
+        refused = api.send(video)
+        assert (refused.status_code, refused.json["error"]["code"]) == (503, "too_many_uploads")
+        api.post(f"/v3/jobs/{job_id}/cancel")
+        list(heard)
+    assert api.send(video).status_code == 202
+
+
 def test_a_process_that_ends_does_not_wait_for_its_streams(api: VideoApi, address: str, job_id: str) -> None:
     with follow(api, address, job_id) as answer:
         heard = events(answer)

@@ -6,6 +6,7 @@ import datetime
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,8 +17,8 @@ import pytest
 
 from app.adapters.postgres import Database
 from app.adapters.webhook_http import WebhookSender
-from app.errors import WebhookFailed, WebhookRefused
-from app.services.video.job_records import JobState
+from app.errors import StoreUnavailable, WebhookFailed, WebhookRefused
+from app.services.video.job_records import JobScope, JobState
 from app.services.video.job_store import JobStore
 from app.services.video.webhook import SIGNATURE_HEADER, TIMESTAMP_HEADER, WebhookDelivery, signature
 from app.services.video.webhook_store import WebhookStore
@@ -76,6 +77,34 @@ def listening(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     thread.join()
 
 
+@contextmanager
+def dripping(first: bytes) -> Iterator[tuple[int, threading.Event]]:
+    """A server that sends this at once, then ten bytes a second for ten seconds, and then a whole head.
+
+    :return: its port, and what is set where its client hangs up before.
+    """
+    left = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        client, _ = server.accept()
+        with client:
+            client.recv(65536)
+            client.sendall(first)
+            try:
+                for _ in range(100):
+                    time.sleep(0.1)
+                    client.sendall(b"X")
+                client.sendall(b": 1\r\n\r\n")
+            except OSError:
+                left.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,))
+        thread.start()
+        yield server.getsockname()[1], left
+        thread.join()
+
+
 @pytest.fixture
 def jobs(migrated_database: Database) -> JobStore:
     return JobStore(migrated_database)
@@ -92,7 +121,7 @@ def delivery(jobs: JobStore, *, allow_private: bool = True) -> WebhookDelivery:
 
 
 def state_of(jobs: JobStore) -> str | None:
-    return jobs.get("a", "one").webhook_state
+    return jobs.get(JobScope("a", None), "one").webhook_state
 
 
 def test_the_receiver_gets_a_signed_message_once(jobs: JobStore, receiver: Receiver) -> None:
@@ -114,20 +143,47 @@ def test_a_job_that_failed_is_told_too(jobs: JobStore, receiver: Receiver) -> No
     assert b'"state": "failed"' in receiver.got[0][2]
 
 
-def test_a_receiver_that_fails_is_told_again(jobs: JobStore, receiver: Receiver) -> None:
-    receiver.answers = [500, 200]
+def test_a_receiver_that_fails_is_told_again_later_and_later(jobs: JobStore, receiver: Receiver) -> None:
+    receiver.answers = [500, 599, 200]
     job_id = ended_job(jobs, receiver.url)
-    with pytest.raises(WebhookFailed, match="500"):
-        delivery(jobs).deliver(job_id)
+    assert [delivery(jobs).deliver(job_id) for _ in range(2)] == [10, 40]
     assert state_of(jobs) == "waiting"
-    delivery(jobs).deliver(job_id)
+    assert delivery(jobs).deliver(job_id) is None
     assert state_of(jobs) == "delivered"
 
 
-def test_after_the_last_attempt_it_has_failed(jobs: JobStore, receiver: Receiver) -> None:
+def test_after_ten_attempts_within_a_day_it_has_failed(jobs: JobStore, receiver: Receiver) -> None:
     receiver.answers = [404]
-    delivery(jobs).deliver(ended_job(jobs, receiver.url), is_last=True)
-    assert state_of(jobs) == "failed"
+    job_id = ended_job(jobs, receiver.url)
+    waits = [delivery(jobs).deliver(job_id) for _ in range(10)]
+    assert waits[-1] is None
+    assert sum(wait or 0 for wait in waits) <= 24 * 3600
+    assert (len(receiver.got), state_of(jobs)) == (10, "failed")
+
+
+def test_while_the_database_is_away_no_attempt_is_used_up(jobs: JobStore, receiver: Receiver) -> None:
+    receiver.answers = [500]
+    job_id = ended_job(jobs, receiver.url)
+    away = JobStore(Database("postgresql://nobody@127.0.0.1:1/none"))
+    for _ in range(12):
+        with pytest.raises(StoreUnavailable):
+            delivery(away).deliver(job_id)
+    assert delivery(jobs).deliver(job_id) == 10
+
+
+@pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 "])
+def test_a_receiver_that_answers_drop_by_drop_is_left_at_the_limit(begun: bytes) -> None:
+    with dripping(begun) as (port, left):
+        with pytest.raises(WebhookFailed, match="in time"):
+            WebhookSender(allow_private=True, limit_s=0.5).post(f"http://127.0.0.1:{port}/", b"{}", {})
+        assert left.wait(30)
+
+
+def test_a_receiver_that_never_ends_the_handshake_is_left_at_the_limit() -> None:
+    with dripping(b"\x16\x03\x03\x3f\xff") as (port, left):
+        with pytest.raises(WebhookFailed, match="in time"):
+            WebhookSender(allow_private=True, limit_s=0.5).post(f"https://127.0.0.1:{port}/", b"{}", {})
+        assert left.wait(30)
 
 
 def test_a_redirect_is_not_followed(jobs: JobStore, receiver: Receiver) -> None:
@@ -181,7 +237,7 @@ def test_the_certificate_must_be_the_names_behind_which_the_address_was_found(
     with listening(tls) as receiver:
         with pytest.raises(WebhookFailed, match="certificate"):
             WebhookSender(allow_private=True).post(f"https://hooks.example.org:{receiver.port}/", b"{}", {})
-        monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
+        monkeypatch.setattr("certifi.where", lambda: str(certificate))
         WebhookSender(allow_private=True).post(f"https://hooks.example.org:{receiver.port}/", b"{}", {})
         with pytest.raises(WebhookFailed, match="certificate"):
             WebhookSender(allow_private=True).post(f"https://other.example.org:{receiver.port}/", b"{}", {})

@@ -20,6 +20,7 @@ from app.services.profiles.records import IdentityProbe, ProfileHit
 SPEC = EmbeddingSpec("ArcFace", "ab" * 32, "retinaface", True, "base", 0, 1280, 4)
 KINDS = {"vectors": "milvus", "documents": "mongodb", "photos": "s3"}
 TWITTER = {"twitterData": {"name": "Ana", "id": "7", "profileUrl": "https://t.example/ana", "profileImage": "x"}}
+JPEG, PNG, WEBP = b"\xff\xd8\xff ...", b"\x89PNG\r\n\x1a\n ...", b"RIFF....WEBPVP8 "
 
 
 @dataclass
@@ -176,7 +177,10 @@ def test_fields_of_a_wrong_type_are_left_out_and_the_rest_stays() -> None:
     [
         ("profile_images/other.webp", "profile_images/other.webp"),
         ("https://cdn.example/a.jpg?sig=1", "profile_images/a.jpg"),
+        ("faces/A.PNG", "faces/A.PNG"),
         ("../../etc/passwd", "profile_images/a.jpg"),
+        ("exports/customers.csv", "profile_images/a.jpg"),
+        ("backup", "profile_images/a.jpg"),
         (None, "profile_images/a.jpg"),
     ],
 )
@@ -242,25 +246,39 @@ def test_the_health_looks_at_both_stores_and_not_at_every_call() -> None:
 def test_photos_that_fail_are_missing_or_lead_elsewhere_are_left_out() -> None:
     photos = Photos(
         {
-            "profile_images/a.jpg": b"a",
+            "profile_images/a.jpg": JPEG,
             "profile_images/b.jpg": StoreUnavailable("Forbidden."),
             "profile_images/c.jpg": ValueError("a bug"),
-            "profile_images/d.webp": b"d",
+            "profile_images/d.webp": WEBP,
         }
     )
     service = World(photos=photos).service
     asked = [*(f"profile_images/{name}.jpg" for name in "abcde"), "../up.jpg", "profile_images/a.jpg"]
-    assert service.photos(asked) == {"profile_images/a.jpg": b"a", "profile_images/d.jpg": b"d"}
+    assert service.photos(asked) == {"profile_images/a.jpg": JPEG, "profile_images/d.jpg": WEBP}
     assert service.health_check()["status"] == "ok"
 
 
 def test_a_photo_that_hangs_holds_up_none_of_the_others() -> None:
     release = threading.Event()
-    photos = Photos({"profile_images/slow.jpg": release, "profile_images/a.jpg": b"a"})
+    photos = Photos({"profile_images/slow.jpg": release, "profile_images/a.jpg": JPEG})
     service = World(photos=photos, photo_timeout_s=0.2).service
     came = service.photos(["profile_images/slow.jpg", "profile_images/a.jpg"])
     release.set()
-    assert came == {"profile_images/a.jpg": b"a"}
+    assert came == {"profile_images/a.jpg": JPEG}
+
+
+@pytest.mark.parametrize("key", ["exports/customers.csv", "profile_images/a", "backup.jpg.gz", ".jpg", "a/.jpg"])
+def test_whatever_else_the_bucket_holds_is_given_out_to_nobody(key: str) -> None:
+    assert World(photos=Photos({key: JPEG})).service.photos([key]) == {}
+
+
+def test_what_is_called_a_photo_and_is_no_picture_is_left_out() -> None:
+    photos = {"a.jpg": JPEG, "b.jpeg": PNG, "c.PNG": PNG, "d.webp": WEBP}
+    others = {"e.jpg": b"name,phone\n", "f.png": b"<svg onload=alert(1)>", "g.webp": b"", "h.jpg": b"GIF89a"}
+    twin = {"i.jpg": b"no picture", "i.webp": WEBP}
+    service = World(photos=Photos(photos | others | twin)).service
+    assert service.photos([*photos, *others, "i.jpg"]) == photos | {"i.jpg": WEBP}
+    assert service.health_check()["status"] == "ok"
 
 
 def test_without_any_photo_the_health_is_degraded_and_the_search_goes_on() -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from app.errors import AppError
-from app.services.profiles.photo_keys import is_photo_key, twin_key
+from app.images import image_extension
+from app.services.profiles.photo_keys import READ_TYPES, is_photo_key, twin_key
 from app.services.profiles.records import ProfilePhotos
 
 THREADS = 16  # as many connections as the bucket's client keeps
@@ -70,8 +71,10 @@ def _photo(store: ProfilePhotos, key: str, deadline: float) -> bytes | AppError 
 
 
 def _asked(store: ProfilePhotos, key: str, timeout_s: float) -> bytes | AppError | None:
+    """The photo; None where there is none, and where what lies there is no picture that a page shows."""
     try:
-        return store.photo(key, timeout_s)
+        photo = store.photo(key, timeout_s)
+        return photo if photo is not None and image_extension(photo) in READ_TYPES else None
     except AppError as error:
         return error
     except Exception as exc:

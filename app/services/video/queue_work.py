@@ -20,14 +20,14 @@ class Handlers:
 
     :param run: works on the job whose turn it is for a ticket; in how many seconds the ticket is to come again, or
         None where it is used up.
-    :param deliver: sends the webhook of a job, given how often that was tried before; answers as `run`.
+    :param deliver: sends the webhook of a job; answers as `run`.
     :param owed: given the tickets and the jobs whose webhooks are in the queue.
     :param tidy: removes what is kept no longer; called when a worker starts, and then once an hour.
     :param stopping: called once, when the worker was told to end.
     """
 
     run: Callable[[int], float | None]
-    deliver: Callable[[str, int], float | None]
+    deliver: Callable[[str], float | None]
     owed: Callable[[Collection[int], Collection[str]], Owed]
     tidy: Callable[[], object]
     stopping: Callable[[], None]

@@ -17,6 +17,10 @@ from app.services.video.webhook_store import WebhookStore
 
 TIMESTAMP_HEADER = "X-Facerec-Timestamp"
 SIGNATURE_HEADER = "X-Facerec-Signature"
+LONGEST_WAIT_S = 6 * 3600.0
+
+_MOST_ATTEMPTS = 10  # the last one about a day after the first
+_FIRST_WAIT_S = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -40,32 +44,34 @@ class WebhookDelivery:
         self._sender = sender
         self._secret = secret
 
-    def deliver(self, job_id: str, *, is_last: bool = False) -> None:
+    def deliver(self, job_id: str) -> float | None:
         """Send the job's webhook, if it waits still; what was delivered once is not sent again.
 
         A receiver may get one twice all the same, where this process ends between sending and noting it.
 
-        :param is_last: where this attempt fails, none follows.
-        :raises WebhookFailed: it was not delivered, and another attempt may be.
-        :raises StoreUnavailable: the database cannot be asked.
+        :return: in how many seconds to try again; None where that is not to be.
+        :raises StoreUnavailable: the database cannot be asked; where nothing was sent, no attempt is counted.
         """
-        job = self._store.waiting_job(job_id)
+        job = self._store.begin(job_id)
         if job is None or job.webhook_url is None:
-            return
+            return None
         body = json.dumps(payload(job)).encode()
         try:
             self._sender.post(job.webhook_url, body, signed_headers(self._secret, body))
         except WebhookFailed as error:
-            self._note_failure(job_id, error, is_last)
-            return
+            return self._failed(job, error)
         self._store.settle(job_id, "delivered")
         log.info("webhook.delivered", job_id=job_id)
+        return None
 
-    def _note_failure(self, job_id: str, error: WebhookFailed, is_last: bool) -> None:
-        log.warning("webhook.not_delivered", job_id=job_id, reason=error.message, last=is_last)
-        if not is_last and not isinstance(error, WebhookRefused):
-            raise error
-        self._store.settle(job_id, "failed")
+    def _failed(self, job: Job, error: WebhookFailed) -> float | None:
+        attempt = job.webhook_attempts
+        is_last = attempt >= _MOST_ATTEMPTS or isinstance(error, WebhookRefused)
+        log.warning("webhook.not_delivered", job_id=job.job_id, reason=error.message, attempt=attempt, last=is_last)
+        if is_last:
+            self._store.settle(job.job_id, "failed")
+            return None
+        return float(min(LONGEST_WAIT_S, _FIRST_WAIT_S * 4 ** (attempt - 1)))
 
 
 def payload(job: Job) -> dict[str, Any]:

@@ -15,21 +15,27 @@ if TYPE_CHECKING:
 
 _LIMIT_S = 5.0
 
-_WAITING_JOB = f"SELECT {job_sql.COLUMNS} FROM jobs WHERE job_id = %(job_id)s AND webhook_state = 'waiting'"
+_BEGIN = f"""
+UPDATE jobs SET webhook_attempts = webhook_attempts + 1 WHERE job_id = %(job_id)s AND webhook_state = 'waiting'
+RETURNING {job_sql.COLUMNS}
+"""
 
 _SETTLE = "UPDATE jobs SET webhook_state = %(state)s WHERE job_id = %(job_id)s AND webhook_state = 'waiting'"
 
 
 class WebhookStore:
-    """Reads and writes `webhook_state`; raises `StoreUnavailable` where the database cannot be asked."""
+    """Reads and writes `webhook_state` and `webhook_attempts`.
+
+    All methods raise `StoreUnavailable` where the database cannot be asked.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def waiting_job(self, job_id: str) -> Job | None:
-        """The job, if it is there and its webhook waits."""
-        with self._database.transaction(_LIMIT_S, read_only=True) as cursor:
-            cursor.execute(_WAITING_JOB, {"job_id": job_id})
+    def begin(self, job_id: str) -> Job | None:
+        """The job with this attempt counted, if it is there and its webhook waits."""
+        with self._database.transaction(_LIMIT_S) as cursor:
+            cursor.execute(_BEGIN, {"job_id": job_id})
             row = cursor.fetchone()
         return None if row is None else job_of(row)
 
