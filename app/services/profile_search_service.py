@@ -1,7 +1,7 @@
 """Profile search: whom of the operator's index of profiles the identities of a video look like.
 
-Each store is asked once for a video, however many identities it has. Nothing that a store does is raised: a search says
-whether it was done, failed, or is off, and a video is complete without it.
+Each store is asked once in a search, however many identities it is for. Nothing that a store does is raised: a search
+says whether it was done, failed, or is off, and a video is complete without it.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from app.services.video.clustering import Limits, clusters_of
 from app.services.video.crops import Crops
 from app.services.video.identities import IdentityRules, identities_of
 from app.services.video.quality import face_quality
-from app.services.video.records import Frame, SeenFace, VideoAnalysis, VideoFacts
+from app.services.video.records import EmbeddedFace, Frame, SeenFace, VideoAnalysis, VideoFacts
 from app.services.video.tracks import Track, Tracker, TrackRules, unit
 
 if TYPE_CHECKING:
@@ -122,19 +122,9 @@ class VideoAnalyser:
         identities = identities_of(groups, IdentityRules(o.min_quality, o.max_gap_s, o.max_crops))
         return VideoAnalysis(found.facts, found.frames, identities)
 
-    def _seen(self, frame: Frame, faces: Sequence[Face]) -> list[SeenFace]:
+    def _seen(self, frame: Frame, faces: Sequence[Face]) -> list[EmbeddedFace]:
         large = (face for face in faces if min(face.box.w, face.box.h) >= self._options.min_face_px)
-        return [
-            SeenFace(
-                at_s=round(frame.at_s, 3),
-                shot=frame.shot,
-                box=face.box,
-                embedding=unit(face.embedding).astype(np.float32),
-                quality=face_quality(frame.pixels, face.box),
-                crop_jpeg=b"",
-            )
-            for face in large
-        ]
+        return [EmbeddedFace(_seen_face(frame, face), unit(face.embedding).astype(np.float32)) for face in large]
 
 
 class _PatientEngine:
@@ -153,6 +143,10 @@ class _PatientEngine:
                 raise
             log.warning("video.frame_left_out", at_s=round(frame.at_s, 1), reason=error.message)
             return []
+
+
+def _seen_face(frame: Frame, face: Face) -> SeenFace:
+    return SeenFace(round(frame.at_s, 3), frame.shot, face.box, face_quality(frame.pixels, face.box), crop_jpeg=b"")
 
 
 def _completed(facts: VideoFacts, last: Frame | None) -> VideoFacts:

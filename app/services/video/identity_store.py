@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.domain import FaceMatches, RecognizedFace
+from app.services.parity.person_rows import KnownElsewhere, gone_persons
 from app.services.profiles.records import ProfileMatch
+from app.services.stored_values import storable
 from app.services.video import identity_sql as sql
 from app.services.video.job_records import Job, JobCancelled
 from app.services.video.objects import crop_key
-from app.services.video.records import Identity, SeenFace
+from app.services.video.records import Identity, SeenFace, VideoAnalysis
 
 if TYPE_CHECKING:
     from app.adapters.postgres import Cursor, Database
 
 _LIMIT_S = 30.0
 _MOST_LINKS = 200  # of an identity
+_LINK = ("cluster_id", "other_job_id", "other_cluster_id", "similarity")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,16 +47,22 @@ class IdentityStore:
     `StoreUnavailable`; both have then changed nothing.
 
     :param spec_key: of the engine in use, whatever it was when the video came.
+    :param known_elsewhere: (domain, names) -> those of the names whom a gallery beside the database knows.
     """
 
-    def __init__(self, database: Database, spec_key: str) -> None:
+    def __init__(
+        self, database: Database, spec_key: str, known_elsewhere: KnownElsewhere = lambda _, names: set(names)
+    ) -> None:
         self._database = database
         self._spec_key = spec_key
+        self._known_elsewhere = known_elsewhere
 
-    def replace(self, job: Job, identities: Sequence[Identity]) -> None:
-        """Store the identities in the place of those of an earlier attempt, with their crops and links."""
-        rows = [_identity_row(job, identity) for identity in identities]
+    def replace(self, job: Job, analysis: VideoAnalysis) -> None:
+        """Store what the video is, and its identities in the place of an earlier attempt's, their crops and links."""
+        rows = [_identity_row(job, identity) for identity in analysis.identities]
+        facts = json.dumps(asdict(analysis.facts))
         with self._ours(job) as cursor:
+            cursor.execute(sql.SET_FACTS, {"job_id": job.job_id, "facts": facts})
             cursor.execute(sql.REMOVE, {"job_id": job.job_id})
             named = {"job_id": job.job_id, "tenant_id": job.tenant_id, "spec_key": self._spec_key}
             cursor.execute(sql.INSERT, named | {"rows": json.dumps(rows)})
@@ -67,24 +76,38 @@ class IdentityStore:
     def save_gallery_matches(
         self, job: Job, matches: Mapping[int, RecognizedFace], outcome: Mapping[str, str | None]
     ) -> None:
-        """Store whom the domain's gallery knows.
+        """Store whom the domain's gallery knows, without those who were deleted or renamed since it was searched.
 
         :param matches: by `cluster_id`.
         :param outcome: `status` and `reason`, as for profiles.
         """
-        rows = [{"cluster_id": number, "matches": face.to_json()["matches"]} for number, face in matches.items()]
+        names = sorted({match.person for face in matches.values() for match in face.matches})
         with self._ours(job) as cursor:
+            gone = gone_persons(cursor, job.domain, names, self._known_elsewhere)
+            rows = [_matches_row(number, face, gone) for number, face in matches.items()]
             cursor.execute(sql.SET_MATCHES, {"job_id": job.job_id, "rows": json.dumps(rows)})
             cursor.execute(sql.SET_GALLERY_SEARCH, {"job_id": job.job_id, "outcome": json.dumps(outcome)})
 
-    def link(self, job: Job, max_distance: float) -> int:
-        """Link the identities with the same persons in the tenant's other videos; how many links that gave.
+    def link(self, job: Job, cluster_ids: Sequence[int], max_distance: float) -> int:
+        """Link these identities with the same persons in the tenant's other videos; how many links that gave.
+
+        Two transactions: while all the tenant's identities are measured, the job is not locked, so that it can be
+        cancelled and deleted.
 
         :param max_distance: the largest cosine distance of the same person.
         """
+        asked = {"job_id": job.job_id, "clusters": list(cluster_ids), "max_distance": max_distance}
+        with self._database.transaction(_LIMIT_S, read_only=True, settings=sql.NEAR_SETTINGS) as cursor:
+            cursor.execute(sql.NEAR, asked | {"limit": _MOST_LINKS})
+            rows = [dict(zip(_LINK, row, strict=True)) for row in cursor.fetchall()]
         with self._ours(job) as cursor:
-            cursor.execute(sql.LINK, {"job_id": job.job_id, "max_distance": max_distance, "limit": _MOST_LINKS})
+            cursor.execute(sql.INSERT_LINKS, {"job_id": job.job_id, "rows": json.dumps(rows)})
             return cursor.rowcount
+
+    def note_links(self, job: Job, outcome: Mapping[str, str | None]) -> None:
+        """Note how looking for links went: `status` and `reason`."""
+        with self._ours(job) as cursor:
+            cursor.execute(sql.SET_LINK_SEARCH, {"job_id": job.job_id, "outcome": json.dumps(outcome)})
 
     def save_profiles(self, job: Job, matches: Iterable[ProfileMatch]) -> None:
         """Store these matches, and remove those of an earlier attempt that are not among them."""
@@ -148,8 +171,11 @@ def _crop_row(crop: Crop) -> dict[str, Any]:
     return {"cluster_id": crop.cluster_id, "position": crop.position, "key": crop.key} | _face(crop.face)
 
 
+def _matches_row(cluster_id: int, face: RecognizedFace, gone: Collection[str]) -> dict[str, Any]:
+    known = RecognizedFace(face.box, tuple(match for match in face.matches if match.person not in gone))
+    return {"cluster_id": cluster_id, "matches": storable(known.to_json()["matches"])}
+
+
 def _profile_row(match: ProfileMatch) -> dict[str, Any]:
-    """Without what Postgres cannot hold: a zero byte, or half of a surrogate pair, in somebody's biography."""
-    row = asdict(match) | {"raw_metadata": dict(match.raw_metadata)}
-    text = json.dumps(row, default=str, ensure_ascii=False).encode("utf-8", "replace").decode()
-    return dict(json.loads(text.replace("\\u0000", "")))
+    """Somebody's biography may hold what Postgres cannot."""
+    return dict(storable(asdict(match)))

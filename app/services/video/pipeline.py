@@ -10,15 +10,17 @@ from functools import partial
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from app.errors import AppError
+from app.errors import AppError, TooLarge, UnsupportedVideo
 from app.services.video.job_records import Job, JobCancelled, JobError, JobState
 from app.services.video.job_watch import JobInterrupted, JobWatch, Shutdown
 from app.services.video.objects import crops_prefix
-from app.services.video.stages import VideoStages, VideoStores
+from app.services.video.stages import UPLOAD_LOST, VideoStages, VideoStores
 from app.services.video.uploads import UploadFolder
 
 _LONGEST_WAIT_S = 300.0
-_OUR_FAULT = 500  # and above: it may go well another time
+# What the video itself is at fault for. Anything else may go well another time: a wrongly set-up node gets mended.
+_ITS_FAULT_STATUS = frozenset({TooLarge.status, UnsupportedVideo.status})
+_ITS_FAULT_CODES = frozenset({UPLOAD_LOST})
 
 log = structlog.get_logger(__name__)
 
@@ -104,7 +106,7 @@ class VideoPipeline:
         """What the video itself is at fault for fails at once; anything else is tried again, a few times."""
         reason = JobError(error.error_code, error.message)
         log.warning("video.attempt_failed", attempt=job.attempts, code=reason.code, reason=reason.message)
-        if error.status < _OUR_FAULT or job.attempts >= self._options.max_attempts:
+        if _is_its_own_fault(error) or job.attempts >= self._options.max_attempts:
             self._give_up(job, JobState.FAILED, reason)
             return None
         self._stores.jobs.retry(job, reason)
@@ -128,6 +130,10 @@ class VideoPipeline:
 
 
 _LOST = JobError("worker_lost", "The worker ended in the middle of this video, more than once; it was given up.")
+
+
+def _is_its_own_fault(error: AppError) -> bool:
+    return error.status in _ITS_FAULT_STATUS or error.error_code in _ITS_FAULT_CODES
 
 
 def _unexpected() -> AppError:

@@ -76,16 +76,25 @@ class SeenFace:
 
     :param at_s: seconds from the start of the video.
     :param shot: which shot the frame is of, from 0.
-    :param embedding: (D,) of unit length; float32, because a long video has many.
     :param crop_jpeg: the face with some room around it; empty where it is not among the best of its identity.
     """
 
     at_s: float
     shot: int
     box: FaceBox
-    embedding: FloatArray
     quality: FaceQuality
     crop_jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedFace:
+    """A face on its way to a track, which does not keep the embedding: a long video has hundreds of thousands.
+
+    :param embedding: (D,) of unit length.
+    """
+
+    face: SeenFace
+    embedding: FloatArray
 
 
 @dataclass(frozen=True, slots=True)

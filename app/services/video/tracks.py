@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import FaceBox
-from app.services.video.records import SeenFace
+from app.domain import FaceBox, FloatArray
+from app.services.video.records import EmbeddedFace, SeenFace
 
 _OVERLAP = 0.3  # intersection over union from which a face is at the same place
 _SAME_PLACE_SLACK = 1.2  # times the threshold: what the distance of a face at the same place may be
@@ -40,21 +40,24 @@ class Track:
 
     :param frames: numbers of the frames they are of.
     :param total: (D,) float64, the sum of their embeddings of unit length, weighted by quality.
+    :param last_embedding: (D,) of unit length, of the last face; of the others none is kept.
     """
 
     faces: list[SeenFace] = field(default_factory=list)
     frames: set[int] = field(default_factory=set)
     total: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     weight: float = 0.0
+    last_embedding: FloatArray = field(default_factory=lambda: np.zeros(0))
 
-    def add(self, frame: int, face: SeenFace) -> None:
+    def add(self, frame: int, found: EmbeddedFace) -> None:
         """Go on with this face."""
-        weight = max(face.quality.score, _LEAST_WEIGHT)
-        weighted = face.embedding.astype(np.float64) * weight
+        weight = max(found.face.quality.score, _LEAST_WEIGHT)
+        weighted = found.embedding.astype(np.float64) * weight
         self.total = self.total + weighted if self.faces else weighted
         self.weight += weight
         self.frames.add(frame)
-        self.faces.append(face)
+        self.faces.append(found.face)
+        self.last_embedding = found.embedding
 
     @property
     def direction(self) -> NDArray[np.float64]:
@@ -74,11 +77,11 @@ class Tracker:
         self._open: list[Track] = []
         self.ended: list[Track] = []
 
-    def add(self, frame: int, faces: Sequence[SeenFace]) -> list[Track]:
+    def add(self, frame: int, faces: Sequence[EmbeddedFace]) -> list[Track]:
         """The track of each face of a frame; frames come in the order of time."""
         if not faces:
             return []
-        self._end_those_before(faces[0])
+        self._end_those_before(faces[0].face)
         chosen = self._assigned(faces)
         tracks = [chosen.get(number) or self._begun() for number in range(len(faces))]
         for track, face in zip(tracks, faces, strict=True):
@@ -104,7 +107,7 @@ class Tracker:
     def _end(self, tracks: Sequence[Track]) -> None:
         self.ended.extend(tracks)
 
-    def _assigned(self, faces: Sequence[SeenFace]) -> dict[int, Track]:
+    def _assigned(self, faces: Sequence[EmbeddedFace]) -> dict[int, Track]:
         """By the number of the face, the open track that it goes on with."""
         if not self._open:
             return {}
@@ -114,10 +117,11 @@ class Tracker:
         pairs = zip(*linear_sum_assignment(costs), strict=True)
         return {int(face): self._open[track] for face, track in pairs if costs[face, track] < _NEVER}
 
-    def _cost(self, face: SeenFace, track: Track) -> float:
+    def _cost(self, found: EmbeddedFace, track: Track) -> float:
         """0 for the same face at the same place, `_NEVER` for another person's."""
-        distance = 1 - max(float(face.embedding @ track.direction), float(face.embedding @ track.last.embedding))
-        overlap = intersection_over_union(face.box, track.last.box)
+        likeness = max(float(found.embedding @ track.direction), float(found.embedding @ track.last_embedding))
+        distance = 1 - likeness
+        overlap = intersection_over_union(found.face.box, track.last.box)
         slack = _SAME_PLACE_SLACK if overlap >= _OVERLAP else 1.0
         if distance > self._rules.max_distance * slack:
             return _NEVER
