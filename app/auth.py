@@ -81,6 +81,11 @@ class Token:
             raise Forbidden("This token may not use that domain.", code="domain_not_allowed")
         return requested
 
+    @property
+    def allowed_domains(self) -> tuple[str, ...] | None:
+        """The domains it may use; None for all."""
+        return None if ALL_DOMAINS in self.domains else self.domains
+
     def tenant_for(self, requested: str | None) -> str:
         """The tenant a request is about: the one it names, which must be the token's, or else the token's own.
 

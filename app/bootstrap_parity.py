@@ -68,7 +68,7 @@ def parity_store(container: Container) -> ParityStore:
     """The rows of `comparisons`."""
     from app.services.parity.parity_store import ParityStore
 
-    return ParityStore(container.parity_database, partial(_known_in_pkl, container))
+    return ParityStore(container.parity_database, partial(known_in_pkl, container))
 
 
 def parity_report(
@@ -122,7 +122,7 @@ def parity_recorder(container: Container, source: Source = "live") -> ParityReco
     return ParityRecorder(container.parity_store, explainer, options)
 
 
-def _known_in_pkl(container: Container, domain: str, names: Sequence[str]) -> set[str]:
+def known_in_pkl(container: Container, domain: str, names: Sequence[str]) -> set[str]:
     """Those of the persons whom the PKL holds; while somebody is being deleted this waits until it is done.
 
     :raises StoreUnavailable: it cannot be read now, so that nobody can tell.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from app.errors import StartupError
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from app.services.video.analysis import VideoAnalyser
     from app.services.video.job_store import JobStore
     from app.services.video.objects import ObjectStore
+    from app.services.video.queue_state import QueueWatch
     from app.services.video.records import VideoLimits
     from config import Settings
 
@@ -39,6 +40,15 @@ class VideoParts:
         from app.adapters.job_queue import JobQueue
 
         return JobQueue(self._container.database)
+
+    @cached_property
+    def queue_watch(self) -> QueueWatch:
+        """Whether jobs are worked on."""
+        from app.adapters.queue_workers import workers_heard
+        from app.services.video.queue_state import QueueWatch
+
+        database, within_s = self._container.database, self._container.settings.video_stalled_after_s
+        return QueueWatch(database, partial(workers_heard, database, within_s))
 
     @cached_property
     def objects(self) -> ObjectStore:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from app.bootstrap import Container
+from app.bootstrap_parity import known_in_pkl
 from app.bootstrap_video import video_analyser
 from app.bootstrap_video_api import upload_folder, video_retention, webhook_delivery
 from app.domain import FaceMatches
-from app.errors import SpecMismatch, WebhookFailed
+from app.errors import SpecMismatch
 from app.logs import configure_logging
 from config import Settings
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from app.services.video.pipeline import VideoPipeline
     from app.services.video.queue_work import Handlers
     from app.services.video.stages import Analyser, Searches
-
-_WEBHOOK_ATTEMPTS = 10  # the last one about a day after the first
-_WEBHOOK_WAIT_S, _WEBHOOK_LONGEST_WAIT_S = 10.0, 6 * 3600.0
 
 
 def handlers(container: Container, pipeline: VideoPipeline, shutdown: Shutdown) -> Handlers:
@@ -53,7 +51,7 @@ def video_pipeline(container: Container, analyser: Analyser | None = None) -> Vi
     from app.services.video.stages import VideoStages, VideoStores
 
     s, videos = container.settings, container.videos
-    identities = IdentityStore(container.database, container.engine.spec.key)
+    identities = IdentityStore(container.database, container.engine.spec.key, partial(known_in_pkl, container))
     stores = VideoStores(videos.job_store, identities, videos.objects)
     return VideoPipeline(
         VideoStages(analyser or _analyser(container), stores, _searches(container)),
@@ -110,13 +108,11 @@ def public_settings(settings: Settings) -> Settings:
     return settings.model_copy(update=secrets | home)
 
 
-def _deliver(container: Container, job_id: str, attempts: int) -> float | None:
+def _deliver(container: Container, job_id: str) -> float | None:
     """Send a job's webhook; in how many seconds to try again."""
+    from app.services.video.webhook import LONGEST_WAIT_S
+
     delivery = webhook_delivery(container)
     if delivery is None:
-        return _WEBHOOK_LONGEST_WAIT_S  # the secret was taken away, and may come back
-    try:
-        delivery.deliver(job_id, is_last=attempts + 1 >= _WEBHOOK_ATTEMPTS)
-    except WebhookFailed:
-        return float(min(_WEBHOOK_LONGEST_WAIT_S, _WEBHOOK_WAIT_S * 4**attempts))
-    return None
+        return LONGEST_WAIT_S  # the secret was taken away, and may come back
+    return delivery.deliver(job_id)

@@ -39,6 +39,8 @@ def report(container: Container, with_details: bool) -> dict[str, Any]:
     if mode is Mode.DUAL:
         services["parity"] = _parity(container)
     services["profile_search"] = _part(lambda: _profile_search(container))
+    if container.has_database:
+        services["videos"] = _part(lambda: container.videos.queue_watch.state().to_health())
     answering = services["pgvector_gallery" if container.settings.pgvector_answers else "pkl_gallery"]
     shown = services if with_details else {name: {"status": part["status"]} for name, part in services.items()}
     primary = {"primary": container.settings.vector_db_primary} if mode is Mode.DUAL else {}

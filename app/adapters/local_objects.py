@@ -50,9 +50,23 @@ class LocalObjects:
         :raises BadRequest: the prefix leads elsewhere; StoreUnavailable: something in it cannot be removed.
         """
         path = self._path(prefix)
+        with suppress(OSError):
+            shutil.rmtree(path)
         try:
             with suppress(FileNotFoundError):
-                shutil.rmtree(path)
+                shutil.rmtree(path)  # once more: a file may have come in between
+        except OSError as exc:
+            raise _unavailable(exc) from exc
+
+    def names(self, prefix: str) -> list[str]:
+        """The folders in the folder of that name.
+
+        :raises BadRequest: the prefix leads elsewhere; StoreUnavailable: it cannot be read.
+        """
+        try:
+            return [path.name for path in self._path(prefix).iterdir() if path.is_dir()]
+        except FileNotFoundError:
+            return []
         except OSError as exc:
             raise _unavailable(exc) from exc
 

@@ -6,7 +6,8 @@ Presigned addresses are not used: they are blocked (CONTRACT, part B). Each proc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -104,16 +105,26 @@ class S3Objects:
 
         :raises StoreUnavailable, StoreTimeout: as of `get`; some may be gone.
         """
-        for keys in self._pages(f"{prefix}/"):
-            for key in keys:  # one by one: a list of them wants a checksum, which not every such store knows
-                self._delete(key)
+        # One by one: a list of them wants a checksum, which not every such store knows.
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for page in self._pages(f"{prefix}/"):
+                list(pool.map(self._delete, [each["Key"] for each in page.get("Contents", [])]))
+
+    def names(self, prefix: str) -> list[str]:
+        """What follows `prefix` and a `/` in keys, up to the next `/`, each once.
+
+        :raises StoreUnavailable, StoreTimeout: as of `get`.
+        """
+        pages = self._pages(f"{prefix}/", Delimiter="/")
+        found = (each["Prefix"] for page in pages for each in page.get("CommonPrefixes", []))
+        return [name.removeprefix(f"{prefix}/").removesuffix("/") for name in found]
 
     def count(self, prefix: str) -> int:
         """How many objects have keys that begin with `prefix`.
 
         :raises StoreUnavailable, StoreTimeout: as of `get`.
         """
-        return sum(len(keys) for keys in self._pages(prefix))
+        return sum(len(page.get("Contents", [])) for page in self._pages(prefix))
 
     def close(self) -> None:
         """Close this process's client."""
@@ -122,11 +133,11 @@ class S3Objects:
     def _delete(self, key: str) -> None:
         self._call(lambda client, _left_s: client.delete_object(Bucket=self._options.bucket, Key=key))
 
-    def _pages(self, prefix: str) -> Iterator[list[str]]:
-        asked = {"Bucket": self._options.bucket, "Prefix": prefix}
+    def _pages(self, prefix: str, **more: str) -> Iterator[Mapping[str, Any]]:
+        asked = {"Bucket": self._options.bucket, "Prefix": prefix} | more
         while True:
-            answer = self._call(lambda client, _left_s: client.list_objects_v2(**asked))
-            yield [each["Key"] for each in answer.get("Contents", [])]
+            answer: Mapping[str, Any] = self._call(lambda client, _left_s: client.list_objects_v2(**asked))
+            yield answer
             if not answer.get("IsTruncated"):
                 return
             asked["ContinuationToken"] = answer["NextContinuationToken"]

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from app.errors import BadRequest, Conflict, NotFound, StoreUnavailable
-from app.services.video.job_records import Job, JobState, NewJob
+from app.services.video.job_records import Job, JobScope, JobState, NewJob
 from app.services.video.job_store import JobStore
 from app.services.video.objects import ObjectStore
 from app.services.video.records import VideoFacts
@@ -74,7 +74,7 @@ class Submission:
 
 
 class VideoController:
-    """Videos of tenants; every job is looked for among the caller's own only."""
+    """Videos of tenants; every job is looked for in the caller's scope only."""
 
     def __init__(self, services: VideoServices) -> None:
         self._services = services
@@ -147,46 +147,46 @@ class VideoController:
 
     # --- jobs
 
-    def status(self, tenant_id: str, job_id: str) -> Document:
-        """:raises NotFound: the tenant has no such job."""
-        return self._services.jobs.get(tenant_id, job_id).to_document()
+    def status(self, scope: JobScope, job_id: str) -> Document:
+        """:raises NotFound: there is no such job in the scope."""
+        return self._services.jobs.get(scope, job_id).to_document()
 
-    def jobs(self, tenant_id: str, state: JobState | None, limit: int, offset: int) -> Document:
-        """A page of the tenant's jobs, newest first."""
-        jobs, total = self._services.jobs.page(tenant_id, state, limit, offset)
+    def jobs(self, scope: JobScope, state: JobState | None, limit: int, offset: int) -> Document:
+        """A page of the scope's jobs, newest first."""
+        jobs, total = self._services.jobs.page(scope, state, limit, offset)
         return {"jobs": [job.to_document() for job in jobs], "total": total, "limit": limit, "offset": offset}
 
-    def cancel(self, tenant_id: str, job_id: str) -> Document:
-        """:raises NotFound: the tenant has no such job; Conflict: it has ended."""
-        job = self._services.jobs.cancel(tenant_id, job_id)
+    def cancel(self, scope: JobScope, job_id: str) -> Document:
+        """:raises NotFound: there is no such job in the scope; Conflict: it has ended."""
+        job = self._services.jobs.cancel(scope, job_id)
         if job.is_finished:  # it waited still, and no worker will see to it
             self._services.uploads.remove(job.upload)
         return job.to_document()
 
-    def delete(self, tenant_id: str, job_id: str, actor: str) -> Document:
+    def delete(self, scope: JobScope, job_id: str, actor: str) -> Document:
         """Remove a job with all that belongs to it; the receipt.
 
-        :raises NotFound: the tenant has no such job.
+        :raises NotFound: there is no such job in the scope.
         """
-        job = self._services.jobs.get(tenant_id, job_id)
+        job = self._services.jobs.get(scope, job_id)
         return self._services.removal.remove(job, actor).to_json()
 
     # --- what was found
 
-    def results(self, tenant_id: str, job_id: str) -> Document:
-        """:raises NotFound: the tenant has no such job; Conflict: there are no results, yet or at all."""
-        return self._services.results.of(self._done(tenant_id, job_id))
+    def results(self, scope: JobScope, job_id: str) -> Document:
+        """:raises NotFound: there is no such job in the scope; Conflict: there are no results, yet or at all."""
+        return self._services.results.of(self._done(scope, job_id), scope)
 
-    def profiles(self, tenant_id: str, job_id: str, cluster_id: int, include_image: bool) -> Document:
+    def profiles(self, scope: JobScope, job_id: str, cluster_id: int, include_image: bool) -> Document:
         """:raises NotFound: no such job or identity; Conflict: as `results`."""
-        return self._services.results.profiles(self._done(tenant_id, job_id), cluster_id, include_image)
+        return self._services.results.profiles(self._done(scope, job_id), cluster_id, include_image)
 
-    def crop(self, tenant_id: str, job_id: str, name: str) -> bytes:
+    def crop(self, scope: JobScope, job_id: str, name: str) -> bytes:
         """A JPEG.
 
         :raises NotFound: no such job or crop.
         """
-        job, named = self._services.jobs.get(tenant_id, job_id), _CROP.fullmatch(name)
+        job, named = self._services.jobs.get(scope, job_id), _CROP.fullmatch(name)
         if named is None:
             raise crop_unknown()
         key = self._services.results.crop_key(job, int(named[1]), int(named[2]))
@@ -195,8 +195,8 @@ class VideoController:
             raise NotFound("This crop is gone.", code="crop_unknown")
         return crop
 
-    def _done(self, tenant_id: str, job_id: str) -> Job:
-        job = self._services.jobs.get(tenant_id, job_id)
+    def _done(self, scope: JobScope, job_id: str) -> Job:
+        job = self._services.jobs.get(scope, job_id)
         if not job.is_finished:
             raise Conflict(
                 "The video is not processed yet; see /v3/status.", code="not_ready", details={"state": str(job.state)}

@@ -15,6 +15,7 @@ from app.health import report
 from app.routes import console_shell as shell
 from app.routes.http import container
 from app.services.video import wording
+from app.services.video.job_records import JobScope
 
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 
@@ -74,10 +75,10 @@ def _state() -> Document:
 
 def _videos() -> Document:
     """The jobs that the token may see: its tenant's, or everybody's (`tenant` is None then)."""
-    own, overview = shell.signed_in().tenant, container().console.videos
-    tenant = None if own == ALL_TENANTS else own
-    running = overview.running(tenant, RUNNING_SHOWN)
-    return {"tenant": tenant, "counts": overview.counts(tenant), "running": running}
+    token, overview = shell.signed_in(), container().console.videos
+    scope = JobScope(None if token.tenant == ALL_TENANTS else token.tenant, token.allowed_domains)
+    running = overview.running(scope, RUNNING_SHOWN)
+    return {"tenant": scope.tenant_id, "counts": overview.counts(scope), "running": running}
 
 
 def _galleries(services: dict[str, Document], allowed: set[str]) -> list[Document]:

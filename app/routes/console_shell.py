@@ -16,6 +16,7 @@ from app.domain import Mode
 from app.errors import AppError, Forbidden, NotFound, Unauthorized
 from app.routes.http import container
 from app.services.people.person_records import Scope
+from app.services.video.job_records import JobScope
 
 PUBLIC = frozenset({"console.static", "console.sign_in", "console.check_token"})
 
@@ -107,6 +108,14 @@ def tenant(*roles: Role) -> str:
     :raises Forbidden: whoever is signed in has none of these roles, or is of another tenant.
     """
     return signed_in(*roles).tenant_for(request.args.get("tenant") or None)
+
+
+def job_scope(*roles: Role) -> JobScope:
+    """Whose videos may be seen: of the tenant that the request is about, those of the token's domains.
+
+    :raises Forbidden: as `tenant`.
+    """
+    return JobScope(tenant(*roles), signed_in().allowed_domains)
 
 
 def keep_tenant(endpoint: str, values: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from app.routes.status_stream import StatusStreams
 from app.routes.video_intake import answered_when_read, max_bytes, one_of_the_uploads
 from app.routes.video_routes import STREAMS
 from app.services.video import wording
+from app.services.video.job_records import JobScope
 from app.services.video.uploads import video_too_large
 
 api = Blueprint("videos", __name__)
@@ -68,9 +69,9 @@ def status(job_id: str) -> Answer:
 @api.get("/videos/<job_id>/events")
 def events(job_id: str) -> Response:
     """The same as server-sent events, until the job ends."""
-    tenant, controller = _viewer(), container().video_controller
+    scope, controller = _viewer(), container().video_controller
     streams = cast(StatusStreams, current_app.extensions[STREAMS])
-    return streams.response(lambda: _in_words(controller.status(tenant, job_id)))
+    return streams.response(lambda: _in_words(controller.status(scope, job_id)))
 
 
 @api.get("/videos/<job_id>/crops/<name>")
@@ -94,8 +95,8 @@ def photo(job_id: str) -> Response:
     return _picture(found)
 
 
-def _viewer() -> str:
-    return shell.tenant(Role.RECOGNISE, Role.VIEW)
+def _viewer() -> JobScope:
+    return shell.job_scope(Role.RECOGNISE, Role.VIEW)
 
 
 def _in_words(status: Mapping[str, Any]) -> Answer:

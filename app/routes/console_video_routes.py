@@ -13,7 +13,7 @@ from app.errors import AppError, Conflict
 from app.routes import console_shell as shell
 from app.routes.http import container
 from app.services.video import wording
-from app.services.video.job_records import Job, JobState
+from app.services.video.job_records import Job, JobScope, JobState
 
 blueprint = Blueprint("videos", __name__, url_prefix="/videos")
 blueprint.url_defaults(shell.keep_tenant)
@@ -45,20 +45,21 @@ def rows() -> str:
 @blueprint.get("/<job_id>")
 def video(job_id: str) -> str:
     """One video: how far it is, or whom it shows."""
-    tenant = shell.tenant(*_LOOK)
-    job = container().videos.job_store.get(tenant, job_id)
-    common = {"job": job, "status": job.to_document(), "tenant": tenant, "words": wording, "may_send": _may_send()}
+    scope = shell.job_scope(*_LOOK)
+    job = container().videos.job_store.get(scope, job_id)
+    shown = {"job": job, "status": job.to_document(), "tenant": job.tenant_id}
+    common = shown | {"words": wording, "may_send": _may_send()}
     if job.state is not JobState.DONE:
         return render_template("console/video.html", **common, results=None)
-    return render_template("console/video.html", **common, **_found(job))
+    return render_template("console/video.html", **common, **_found(job, scope))
 
 
 @blueprint.post("/<job_id>/cancel")
 def cancel(job_id: str) -> Response:
     """End a job that waits or runs."""
-    tenant = shell.tenant(Role.RECOGNISE)
+    scope = shell.job_scope(Role.RECOGNISE)
     try:
-        ended = container().video_controller.cancel(tenant, job_id)
+        ended = container().video_controller.cancel(scope, job_id)
     except Conflict as error:
         shell.notify(error.message, kind="bad")
     else:
@@ -70,8 +71,8 @@ def cancel(job_id: str) -> Response:
 @blueprint.post("/<job_id>/delete")
 def delete(job_id: str) -> Response:
     """Remove a video with all that was found in it; the receipt follows."""
-    tenant = shell.tenant(Role.RECOGNISE)
-    session[_RECEIPT] = container().video_controller.delete(tenant, job_id, shell.signed_in().id)
+    scope = shell.job_scope(Role.RECOGNISE)
+    session[_RECEIPT] = container().video_controller.delete(scope, job_id, shell.signed_in().id)
     return redirect(url_for("console.videos.receipt"))
 
 
@@ -85,19 +86,21 @@ def receipt() -> str | Response:
 
 
 def _page() -> Document:
-    tenant = shell.tenant(*_LOOK)
+    scope = shell.job_scope(*_LOOK)
     offset = min(max(request.args.get("offset", 0, type=int), 0), _MAX_OFFSET)
-    jobs, total = container().videos.job_store.page(tenant, None, PAGE_SIZE, offset)
-    covers = container().console.videos.covers(tenant, [job.job_id for job in jobs])
+    jobs, total = container().videos.job_store.page(scope, None, PAGE_SIZE, offset)
+    covers = container().console.videos.covers(scope, [job.job_id for job in jobs])
     shown = {"jobs": jobs, "total": total, "offset": offset, "page_size": PAGE_SIZE, "covers": covers}
-    return shown | {"tenant": tenant, "words": wording, "faces_shown": FACES_SHOWN, "may_send": _may_send()}
+    return shown | {"tenant": scope.tenant_id, "words": wording, "faces_shown": FACES_SHOWN, "may_send": _may_send()}
 
 
 def _tenants() -> list[str]:
     """Between whom somebody may choose who sees everybody's videos; empty for all others."""
-    if shell.signed_in().tenant != ALL_TENANTS:
+    token = shell.signed_in()
+    if token.tenant != ALL_TENANTS:
         return []
-    return sorted({*container().console.videos.tenants(), shell.tenant(), DEFAULT_TENANT})
+    found = container().console.videos.tenants(JobScope(None, token.allowed_domains))
+    return sorted({*found, shell.tenant(), DEFAULT_TENANT})
 
 
 def _max_mb() -> int:
@@ -108,9 +111,9 @@ def _may_send() -> bool:
     return bool({Role.RECOGNISE, Role.ADMIN} & set(shell.signed_in().roles))
 
 
-def _found(job: Job) -> Document:
+def _found(job: Job, scope: JobScope) -> Document:
     """What a page says of a video that is done."""
-    results = container().video_controller.results(job.tenant_id, job.job_id)
+    results = container().video_controller.results(scope, job.job_id)
     identities = results["identities"]
     linked = {link["job_id"] for identity in identities for link in identity["links"]}
     ends = [seen["end_s"] for identity in identities for seen in identity["timeline"]]
@@ -118,7 +121,7 @@ def _found(job: Job) -> Document:
         "results": results,
         "persons": [identity for identity in identities if identity["cluster_id"] >= 0],
         "outliers": [identity for identity in identities if identity["cluster_id"] < 0],
-        "others": container().console.videos.covers(job.tenant_id, linked),
+        "others": container().console.videos.covers(scope, linked),
         "gallery_faces": _gallery_faces(job, identities),
         "length_s": max([job.facts.duration_s, *ends]) or 1.0,
         "model": _model(job),

@@ -12,9 +12,10 @@ from app.controllers.video_controller import Submission, VideoController
 from app.errors import BadRequest
 from app.routes import video_intake
 from app.routes.http import container, current_token
+from app.routes.places import Places
 from app.routes.status_stream import StatusStreams
 from app.routes.video_form import read_form
-from app.services.video.job_records import JobState
+from app.services.video.job_records import JobScope, JobState
 from app.services.video.uploads import MIB
 
 blueprint = Blueprint("video", __name__, url_prefix="/v3")
@@ -32,10 +33,11 @@ Answer = dict[str, Any]
 def install(app: Flask, web_threads: int) -> None:
     """Add the routes.
 
-    :param web_threads: of a worker; half of them may be taken by videos that arrive slowly, half by streams.
+    :param web_threads: of a worker; half of them may be held by videos that arrive slowly and by streams.
     """
-    app.extensions[STREAMS] = StatusStreams(max(1, web_threads // 2))
-    video_intake.install(app, max(1, web_threads // 2))
+    places = Places(max(1, web_threads // 2))
+    app.extensions[STREAMS] = StatusStreams(places)
+    video_intake.install(app, places)
     app.register_blueprint(blueprint)
 
 
@@ -68,9 +70,9 @@ def status(job_id: str) -> Answer:
 @blueprint.get("/status/<job_id>/events")
 def status_events(job_id: str) -> Response:
     """The same as server-sent events, until the job ends."""
-    tenant, controller = _viewer(), _videos()
+    scope, controller = _viewer(), _videos()
     streams = cast(StatusStreams, current_app.extensions[STREAMS])
-    return streams.response(lambda: controller.status(tenant, job_id))
+    return streams.response(lambda: controller.status(scope, job_id))
 
 
 @blueprint.get("/results/<job_id>")
@@ -82,8 +84,8 @@ def results(job_id: str) -> Answer:
 @blueprint.get("/identity/<job_id>/<cluster_id>/profiles")
 def profiles(job_id: str, cluster_id: str) -> Answer:
     """The profiles that an identity matches; query: `include_image`."""
-    tenant, cluster = _viewer(), _whole(cluster_id, "cluster_id", least=-1)
-    return _success(_videos().profiles(tenant, job_id, cluster, _flag("include_image")))
+    scope, cluster = _viewer(), _whole(cluster_id, "cluster_id", least=-1)
+    return _success(_videos().profiles(scope, job_id, cluster, _flag("include_image")))
 
 
 @blueprint.get("/crops/<job_id>/<name>")
@@ -95,27 +97,26 @@ def crop(job_id: str, name: str) -> Response:
 
 @blueprint.get("/jobs")
 def jobs() -> Answer:
-    """The tenant's jobs, newest first; query: `state`, `limit` (1 to 200, 50 by default), `offset`."""
-    tenant, state = _viewer(), request.args.get("state") or None
+    """The jobs of tenant and domains, newest first; query: `state`, `limit` (1 to 200, 50 by default), `offset`."""
+    scope, state = _viewer(), request.args.get("state") or None
     if state is not None and state not in tuple(JobState):
         raise BadRequest(f"'state' is one of {', '.join(JobState)}.", code="invalid_state")
     limit = min(_whole(request.args.get("limit") or "50", "limit", least=1), MAX_PAGE)
     offset = _whole(request.args.get("offset") or "0", "offset", least=0)
-    return _success(_videos().jobs(tenant, JobState(state) if state else None, limit, offset))
+    return _success(_videos().jobs(scope, JobState(state) if state else None, limit, offset))
 
 
 @blueprint.post("/jobs/<job_id>/cancel")
 def cancel(job_id: str) -> Answer:
     """End a job that waits or runs."""
-    _, tenant = _caller(Role.RECOGNISE)
-    return _success(_videos().cancel(tenant, job_id))
+    return _success(_videos().cancel(_scope(*_caller(Role.RECOGNISE)), job_id))
 
 
 @blueprint.delete("/jobs/<job_id>")
 def delete(job_id: str) -> Answer:
     """Remove a job with all that belongs to it; the receipt."""
     token, tenant = _caller(Role.RECOGNISE)
-    return _success({"receipt": _videos().delete(tenant, job_id, token.id)})
+    return _success({"receipt": _videos().delete(_scope(token, tenant), job_id, token.id)})
 
 
 def _videos() -> VideoController:
@@ -126,8 +127,12 @@ def _success(document: Answer) -> Answer:
     return {"status": "success"} | document
 
 
-def _viewer() -> str:
-    return _caller(Role.RECOGNISE, Role.VIEW)[1]
+def _viewer() -> JobScope:
+    return _scope(*_caller(Role.RECOGNISE, Role.VIEW))
+
+
+def _scope(token: Token, tenant: str) -> JobScope:
+    return JobScope(tenant, token.allowed_domains)
 
 
 def _caller(*roles: Role) -> tuple[Token, str]:

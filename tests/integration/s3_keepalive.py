@@ -90,7 +90,7 @@ class _Request(BaseHTTPRequestHandler):
         if key is None:
             return
         if key == "":
-            self._send(200, _listed(s3.objects, self._asked_prefix()))
+            self._send(200, _listed(s3.objects, self._asked("prefix"), self._asked("delimiter")))
         elif key in s3.objects:
             self._send(200, s3.objects[key], drop_by_drop=key in s3.drop_by_drop)
         else:
@@ -131,8 +131,8 @@ class _Request(BaseHTTPRequestHandler):
             return key
         return None
 
-    def _asked_prefix(self) -> str:
-        return parse_qs(urlsplit(self.path).query).get("prefix", [""])[0]
+    def _asked(self, name: str) -> str:
+        return parse_qs(urlsplit(self.path).query).get(name, [""])[0]
 
     def _refuse(self, status: int, code: str) -> None:
         self._send(status, f"<Error><Code>{code}</Code><Message>at s3.example</Message></Error>".encode())
@@ -149,10 +149,15 @@ class _Request(BaseHTTPRequestHandler):
             time.sleep(0.1 if drop_by_drop else 0)
 
 
-def _listed(objects: dict[str, bytes], prefix: str) -> bytes:
-    entries = "".join(
-        f"<Contents><Key>{escape(key)}</Key><Size>{len(body)}</Size></Contents>"
-        for key, body in sorted(objects.items())
-        if key.startswith(prefix)
-    )
-    return f"<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>".encode()
+def _listed(objects: dict[str, bytes], prefix: str, delimiter: str) -> bytes:
+    """The keys, or what they have in common up to the next delimiter."""
+    entries, common = "", set[str]()
+    for key, body in sorted(objects.items()):
+        if key.startswith(prefix):
+            head, found, _ = key.removeprefix(prefix).partition(delimiter) if delimiter else (key, "", "")
+            if found:
+                common.add(f"{prefix}{head}{found}")
+            else:
+                entries += f"<Contents><Key>{escape(key)}</Key><Size>{len(body)}</Size></Contents>"
+    folders = "".join(f"<CommonPrefixes><Prefix>{escape(each)}</Prefix></CommonPrefixes>" for each in sorted(common))
+    return f"<ListBucketResult><IsTruncated>false</IsTruncated>{entries}{folders}</ListBucketResult>".encode()

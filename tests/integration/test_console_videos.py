@@ -82,10 +82,12 @@ def test_a_video_that_failed_says_why_and_shows_no_identities(video_api: VideoAp
     assert "identities-title" not in found
 
 
-def test_another_tenants_video_is_not_there(video_api: VideoApi, video: bytes) -> None:
+@pytest.mark.parametrize("stranger", ["zenith", "slovenia"])
+def test_a_video_of_another_tenant_or_domain_is_not_there(video_api: VideoApi, video: bytes, stranger: str) -> None:
     job_id = video_api.done(video)
-    csrf = sign_in(video_api, "zenith")
-    for path in ("videos/{}", "api/videos/{}", "api/videos/{}/events", "api/videos/{}/crops/0_0.jpg"):
+    csrf = sign_in(video_api, stranger)
+    paths = ("videos/{}", "api/videos/{}", "api/videos/{}/events", "api/videos/{}/crops/0_0.jpg")
+    for path in (*paths, "api/videos/{}/photo?key=profile_images/e1.webp"):
         assert video_api.client.get(f"/console/{path.format(job_id)}").status_code == 404
     for action in ("cancel", "delete"):
         answer = video_api.client.post(f"/console/videos/{job_id}/{action}", data={"csrf_token": csrf})

@@ -219,6 +219,7 @@ def test_nothing_of_a_deleted_person_is_left_in_any_table_or_file(world: World, 
         "processed_images": 0,
         "merges": 1,
         "comparisons": 0,
+        "video_identities": 0,
         "log_references": 2,
         "set_aside_galleries": 2,
     }

@@ -27,6 +27,39 @@ def test_tenants_never_see_each_others_videos(video_api: VideoApi, video: bytes)
     assert [job["job_id"] for job in video_api.get("/v3/jobs").json["jobs"]] == [job_id]
 
 
+def test_a_token_of_another_domain_sees_and_changes_nothing(video_api: VideoApi, video: bytes) -> None:
+    job_id = video_api.done(video)
+    paths = ["status/{}", "status/{}/events", "results/{}", "identity/{}/0/profiles", "crops/{}/0_0.jpg"]
+    for path in paths:
+        answer = video_api.get(f"/v3/{path.format(job_id)}", "slovenia")
+        assert (answer.status_code, answer.json["error"]["code"]) == (404, "job_unknown")
+    assert video_api.post(f"/v3/jobs/{job_id}/cancel", "slovenia").status_code == 404
+    assert video_api.delete(f"/v3/jobs/{job_id}", "slovenia").status_code == 404
+    listed = video_api.get("/v3/jobs", "slovenia").json
+    assert (listed["jobs"], listed["total"]) == ([], 0)
+    acme = {"X-Tenant-Id": "acme"}
+    for token, headers in (("acme", None), ("both", None), ("admin", acme)):
+        assert video_api.get(f"/v3/results/{job_id}", token, headers).status_code == 200
+        assert video_api.get("/v3/jobs", token, headers).json["total"] == 1
+
+
+def test_a_link_is_shown_to_those_who_may_see_the_other_video(
+    video_api: VideoApi, video: bytes, other_video: bytes
+) -> None:
+    ours = video_api.done(video)
+    theirs = video_api.done(other_video, "slovenia", ticket=2)
+    with video_api.container.database.transaction(5) as cursor:
+        link = "INSERT INTO identity_links VALUES (%(later)s, 0, %(earlier)s, 0, 0.9)"
+        cursor.execute(link, {"later": theirs, "earlier": ours})
+
+    def linked(job_id: str, token: str) -> list[str]:
+        first = video_api.get(f"/v3/results/{job_id}", token).json["identities"][0]
+        return [link["job_id"] for link in first["links"]]
+
+    assert (linked(ours, "acme"), linked(theirs, "slovenia")) == ([], [])
+    assert (linked(ours, "both"), linked(theirs, "both")) == ([theirs], [ours])
+
+
 def test_the_header_names_the_tenant_only_to_those_who_may(video_api: VideoApi, video: bytes) -> None:
     zenith = {"X-Tenant-Id": "zenith"}
     refused = video_api.send(video, "acme", headers=zenith)
@@ -86,7 +119,7 @@ def test_a_person_seen_in_two_videos_is_linked_from_both(video_api: VideoApi, vi
     video_api.complete(job)
     with video_api.container.database.transaction(5) as cursor:
         cursor.execute("UPDATE jobs SET state = 'running' WHERE job_id = %(id)s", {"id": later})
-    IdentityStore(video_api.container.database, job.spec_key).link(job, 0.4)
+    IdentityStore(video_api.container.database, job.spec_key).link(job, [0, 1], 0.4)
     video_api.container.videos.job_store.finish(job, JobState.DONE)
     forward = video_api.get(f"/v3/results/{later}").json["identities"][0]["links"]
     back = video_api.get(f"/v3/results/{earlier}").json["identities"][0]["links"]

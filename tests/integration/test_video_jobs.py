@@ -13,8 +13,8 @@ import pytest
 
 from app.adapters.local_objects import LocalObjects
 from app.adapters.postgres import Database
-from app.errors import Conflict, NotFound
-from app.services.video.job_records import Job, JobCancelled, JobError, JobState, NewJob, Progress
+from app.errors import Conflict, NotFound, StoreUnavailable
+from app.services.video.job_records import Job, JobCancelled, JobError, JobScope, JobState, NewJob, Progress
 from app.services.video.job_store import JobStore, TooManyJobs
 from app.services.video.objects import crop_key
 from app.services.video.records import VideoFacts
@@ -23,6 +23,7 @@ from app.services.video.retention import Swept, VideoRetention
 from app.services.video.uploads import UploadFolder
 
 FACTS = VideoFacts(10.0, 640, 360, 25.0, 250, "h264")
+OURS = JobScope("a", None)
 READING = Progress("reading", 10.0, 25, 250, 1)
 
 
@@ -91,11 +92,16 @@ def test_a_ticket_that_comes_again_goes_on_with_its_own_job(jobs: JobStore) -> N
     assert (first.job_id, first.attempts, again.job_id, again.attempts) == ("one", 1, "one", 2)
 
 
-def test_a_ticket_whose_job_is_finished_takes_no_other(jobs: JobStore) -> None:
-    added(jobs, "one"), added(jobs, "two")
-    jobs.finish(claimed(jobs, 7), JobState.DONE)
-    assert jobs.claim(7) is None
-    assert claimed(jobs, 8).job_id == "two"
+def test_a_queue_that_was_made_anew_may_use_the_numbers_of_jobs_that_ended(jobs: JobStore) -> None:
+    added(jobs, "done"), added(jobs, "cancelled")
+    done = claimed(jobs, 1)
+    jobs.finish(done, JobState.DONE)
+    jobs.retry(claimed(jobs, 2), JobError("x", "x"))
+    jobs.cancel(OURS, "cancelled")
+    added(jobs, "three"), added(jobs, "four")
+    assert [claimed(jobs, ticket).job_id for ticket in (1, 2)] == ["three", "four"]
+    assert not jobs.finish(done, JobState.FAILED, JobError("x", "x"))
+    assert [jobs.get(OURS, name).state for name in ("done", "cancelled")] == [JobState.DONE, JobState.CANCELLED]
 
 
 def test_a_worker_that_was_given_up_for_dead_writes_nothing_over_the_next_one(jobs: JobStore) -> None:
@@ -106,7 +112,7 @@ def test_a_worker_that_was_given_up_for_dead_writes_nothing_over_the_next_one(jo
     assert jobs.is_cancelled(dead)
     assert not jobs.finish(dead, JobState.FAILED, JobError("x", "x"))
     jobs.progress(alive, READING)
-    assert jobs.get("a", "one").percent == 10.0
+    assert jobs.get(OURS, "one").percent == 10.0
 
 
 def test_a_released_job_is_anybodys_and_its_attempt_is_not_counted(jobs: JobStore) -> None:
@@ -121,7 +127,7 @@ def test_a_released_job_is_anybodys_and_its_attempt_is_not_counted(jobs: JobStor
 def test_a_failed_attempt_waits_for_its_ticket_and_counts(jobs: JobStore) -> None:
     added(jobs, "one")
     assert jobs.retry(claimed(jobs, 1), JobError("store_unavailable", "The database is away."))
-    waiting = jobs.get("a", "one")
+    waiting = jobs.get(OURS, "one")
     assert (waiting.state, waiting.error) == (JobState.QUEUED, JobError("store_unavailable", "The database is away."))
     assert jobs.claim(2) is None
     again = claimed(jobs, 1)
@@ -131,11 +137,11 @@ def test_a_failed_attempt_waits_for_its_ticket_and_counts(jobs: JobStore) -> Non
 def test_a_running_job_that_is_cancelled_stops_at_its_next_report(jobs: JobStore) -> None:
     added(jobs, "one", webhook_url="https://example.org/")
     job = claimed(jobs, 1)
-    assert jobs.cancel("a", "one").state is JobState.RUNNING
+    assert jobs.cancel(OURS, "one").state is JobState.RUNNING
     with pytest.raises(JobCancelled):
         jobs.progress(job, READING)
     assert jobs.finish(job, JobState.CANCELLED)
-    ended = jobs.get("a", "one")
+    ended = jobs.get(OURS, "one")
     assert (ended.state, ended.webhook_state) == (JobState.CANCELLED, "waiting")
 
 
@@ -176,9 +182,63 @@ def test_retention_removes_old_jobs_and_uploads_that_nobody_needs(jobs: JobStore
     assert retention.run() == Swept(jobs=1, uploads=2)
     assert {path.name for path in (tmp_path / "uploads").iterdir()} == {"recent", "waiting", ".incoming-now"}
     with pytest.raises(NotFound):
-        jobs.get("a", "old")
+        jobs.get(OURS, "old")
     assert objects.get(crop_key("old", 0, 0)) is None
     assert objects.get(crop_key("recent", 0, 0)) == b"crop"
+
+
+class Stubborn(LocalObjects):
+    """A store that cannot remove one job's crops."""
+
+    def delete_prefix(self, prefix: str) -> None:
+        if prefix.endswith("stubborn"):
+            raise StoreUnavailable("The store is read-only here.")
+        super().delete_prefix(prefix)
+
+
+def test_a_job_that_cannot_be_removed_stops_retention_for_nobody_else(jobs: JobStore, tmp_path: Path) -> None:
+    uploads, objects = UploadFolder(tmp_path / "uploads", 1000), Stubborn(tmp_path / "objects")
+    for ticket, name in enumerate(("stubborn", "old")):
+        added(jobs, name)
+        jobs.finish(claimed(jobs, ticket), JobState.DONE)
+        _age(jobs, name, days=40 - ticket)
+    _old_file(tmp_path / "uploads" / "nobodys")
+    retention = VideoRetention(jobs, VideoRemoval(jobs, uploads, objects), uploads, days=30, keep_uploads=True)
+    assert retention.run() == Swept(jobs=1, uploads=1)
+    assert jobs.get(OURS, "stubborn").job_id == "stubborn"
+    with pytest.raises(NotFound):
+        jobs.get(OURS, "old")
+
+
+def test_crops_that_a_worker_wrote_after_its_job_was_deleted_are_removed(jobs: JobStore, tmp_path: Path) -> None:
+    uploads, objects = UploadFolder(tmp_path / "uploads", 1000), LocalObjects(tmp_path / "objects")
+    removal = VideoRemoval(jobs, uploads, objects)
+    for ticket, name in enumerate(("deleted", "kept")):
+        added(jobs, name)
+        job = claimed(jobs, ticket)
+        if name == "deleted":
+            removal.remove(job, "t_1")
+        objects.put(crop_key(name, 0, 0), b"crop", "image/jpeg")
+    assert VideoRetention(jobs, removal, uploads, days=30, keep_uploads=True).run() == Swept(0, 0, crops=1)
+    assert objects.get(crop_key("deleted", 0, 0)) is None
+    assert objects.get(crop_key("kept", 0, 0)) == b"crop"
+
+
+def test_a_deletion_counts_though_a_worker_still_writes_crops(jobs: JobStore, tmp_path: Path) -> None:
+    class Refilled(LocalObjects):
+        """Cannot be emptied a second time, because a worker fills it again and again."""
+
+        asked = 0
+
+        def delete_prefix(self, prefix: str) -> None:
+            self.asked += 1
+            if self.asked > 1:
+                raise StoreUnavailable("Directory not empty.")
+
+    objects = Refilled(tmp_path / "objects")
+    job = added(jobs, "busy")
+    receipt = VideoRemoval(jobs, UploadFolder(tmp_path / "uploads", 1000), objects).remove(job, "t_1")
+    assert (receipt.counts["jobs"], objects.asked) == (1, 2)
 
 
 def test_an_upload_that_a_crash_left_after_its_job_ended_is_removed(jobs: JobStore, tmp_path: Path) -> None:

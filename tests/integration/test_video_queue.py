@@ -147,11 +147,11 @@ def test_a_job_whose_worker_is_killed_every_time_is_given_up(world: VideoWorld) 
 
 def test_a_cancelled_job_stops_and_leaves_nothing(world: VideoWorld) -> None:
     waiting = world.submit(1)
-    world.jobs.cancel(waiting.tenant_id, waiting.job_id)
+    world.cancel(waiting)
     running = world.submit(1, frames=2000)
     with world.worker():
         wait_until(lambda: world.job(running).frames_done > 0, "progress")
-        world.jobs.cancel(running.tenant_id, running.job_id)
+        world.cancel(running)
         world.wait_for(running, JobState.CANCELLED)
         wait_until(lambda: world.entries() == 0, "an empty queue")
     assert world.job(waiting).state is JobState.CANCELLED
@@ -212,7 +212,7 @@ def test_a_webhook_is_sent_by_a_worker_also_where_whoever_ended_the_job_died_fir
         world.settings |= {"VIDEO_WEBHOOK_SECRET": "x" * 16, "VIDEO_WEBHOOK_ALLOW_PRIVATE": "true"}
         world.webhook_url = f"http://127.0.0.1:{server.server_port}/hook"
         announced, silent = world.submit(1), world.insert(1)
-        world.jobs.cancel(silent.tenant_id, silent.job_id)
+        world.cancel(silent)
         with world.database.transaction(10) as cursor:
             long_ago = "UPDATE jobs SET finished_at = finished_at - interval '1 hour' WHERE job_id = %(job_id)s"
             cursor.execute(long_ago, {"job_id": silent.job_id})

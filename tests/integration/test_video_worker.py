@@ -17,12 +17,14 @@ from app.adapters.video_probe import probe_apart
 from app.bootstrap import Container
 from app.bootstrap_video import video_limits
 from app.bootstrap_video_api import upload_folder
-from app.services.video.job_records import JobState, NewJob
+from app.services.video.job_records import JobScope, JobState, NewJob
 from app.worker import REFUSED
 from config import Settings
 from tests.integration.gallery_host import url_of
 from tests.integration.video_world import ROOT, WAIT_S, wait_until
 from tests.videos import Actor, Film, Scene, demo_photos, write_film
+
+OURS = JobScope("default", None)
 
 
 def start(settings: Settings, log: Path) -> subprocess.Popen[bytes]:
@@ -59,11 +61,11 @@ def test_the_worker_turns_a_real_video_into_identities(
     container.videos.queue.defer()
     worker = start(settings, tmp_path / "log")
     try:
-        wait_until(lambda: container.videos.job_store.get("default", job.job_id).is_finished, "the end", 2 * WAIT_S)
+        wait_until(lambda: container.videos.job_store.get(OURS, job.job_id).is_finished, "the end", 2 * WAIT_S)
     finally:
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(WAIT_S) == 0
-    done = container.videos.job_store.get("default", job.job_id)
+    done = container.videos.job_store.get(OURS, job.job_id)
     assert done.state is JobState.DONE, (tmp_path / "log").read_text()
     with migrated_database.transaction(10, read_only=True) as cursor:
         cursor.execute("SELECT cluster_id, best_face FROM identities WHERE embedding IS NOT NULL ORDER BY 1")

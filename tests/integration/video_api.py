@@ -20,7 +20,7 @@ from app.domain import FaceBox, ImageBgr
 from app.services.profiles.records import ProfileMatch
 from app.services.video.identity_store import IdentityStore, crops_of
 from app.services.video.job_records import Job, JobState
-from app.services.video.records import OUTLIERS, Appearance, FaceQuality, Identity, SeenFace
+from app.services.video.records import OUTLIERS, Appearance, FaceQuality, Identity, SeenFace, VideoAnalysis
 from config import Settings
 from tests.videos import write_video
 
@@ -45,7 +45,8 @@ def _noise(seed: int, frames: int) -> Iterator[tuple[float, ImageBgr]]:
 class VideoApi:
     """A client of the application, and what lies behind it.
 
-    :param tokens: of two tenants, an admin of everybody's videos, and one who may only look.
+    :param tokens: of two tenants, of another domain and of both domains of the first, an admin of everybody's videos,
+        and one who may only look.
     """
 
     container: Container
@@ -92,7 +93,7 @@ class VideoApi:
             IdentityStore(self.container.database, job.spec_key),
             [_identity(0, 3), _identity(1, 2), _identity(-1, 1)],
         )
-        store.replace(job, identities)
+        store.replace(job, VideoAnalysis(job.facts, 1, tuple(identities)))
         crops = crops_of(job, identities)
         for crop in crops:
             self.container.videos.objects.put(crop.key, CROP, "image/jpeg")
@@ -101,9 +102,9 @@ class VideoApi:
         self.container.videos.job_store.searched_profiles(job, {"status": "ok", "reason": None})
         assert self.container.videos.job_store.finish(job, JobState.DONE)
 
-    def done(self, video: bytes, token: str = "acme", ticket: int = 1) -> str:
+    def done(self, video: bytes, token: str = "acme", ticket: int = 1, **fields: str) -> str:
         """The id of a job that has been worked on."""
-        job_id = str(self.send(video, token).json["job_id"])
+        job_id = str(self.send(video, token, **fields).json["job_id"])
         self.complete(self.begin(ticket))
         return job_id
 
@@ -119,6 +120,8 @@ def open_api(storage: Path, database_url: str | None, **settings: Any) -> VideoA
         "acme": create("acme", ["serbia"], recognise, None, "acme"),
         "zenith": create("zenith", ["serbia"], recognise, None, "zenith"),
         "default": create("frontend", ["serbia", "slovenia"], recognise, None),
+        "both": create("both", ["serbia", "slovenia"], recognise, None, "acme"),
+        "slovenia": create("slovenia", ["slovenia"], recognise, None, "acme"),
         "viewer": create("viewer", ["serbia"], [Role.VIEW], None, "acme"),
         "admin": create("operator", ["*"], [Role.ADMIN], None, "*"),
     }
@@ -127,10 +130,7 @@ def open_api(storage: Path, database_url: str | None, **settings: Any) -> VideoA
 
 def _identity(cluster_id: int, faces: int) -> Identity:
     quality = FaceQuality(1.0, 0.5, 0.5, 0.5, 0.7)
-    seen = tuple(
-        SeenFace(float(i), 0, FaceBox(i, 1, 30, 40), np.eye(128, dtype=np.float32)[cluster_id], quality, CROP)
-        for i in range(faces)
-    )
+    seen = tuple(SeenFace(float(i), 0, FaceBox(i, 1, 30, 40), quality, CROP) for i in range(faces))
     embedding = None if cluster_id == OUTLIERS else np.eye(128)[cluster_id]
     return Identity(cluster_id, embedding, seen, (Appearance(0.0, float(faces)),))
 

@@ -111,9 +111,8 @@ def person_vector(person: int) -> NDArray[np.float64]:
 
 def identity(cluster_id: int, embedding: NDArray[np.float64] | None) -> Identity:
     quality = FaceQuality(1.0, 1.0, 1.0, 1.0, 0.9)
-    vector = person_vector(0) if embedding is None else embedding
     faces = tuple(
-        SeenFace(float(n), 0, FaceBox(1, 2, 30, 40), vector, quality, b"crop %d" % n) for n in range(CROPS_PER_IDENTITY)
+        SeenFace(float(n), 0, FaceBox(1, 2, 30, 40), quality, b"crop %d" % n) for n in range(CROPS_PER_IDENTITY)
     )
     return Identity(cluster_id, embedding, faces, (Appearance(0.0, 2.0),))
 

@@ -19,7 +19,7 @@ from typing import Any
 from app.adapters.embedded_postgres import EmbeddedPostgres
 from app.adapters.job_queue import JobQueue
 from app.adapters.postgres import Database
-from app.services.video.job_records import Job, JobState, NewJob
+from app.services.video.job_records import Job, JobScope, JobState, NewJob
 from app.services.video.job_store import JobStore
 from tests.integration.gallery_host import url_of
 from tests.integration.video_worker import FACTS
@@ -71,7 +71,10 @@ class VideoWorld:
         return job
 
     def job(self, job: Job) -> Job:
-        return self.jobs.get(job.tenant_id, job.job_id)
+        return self.jobs.get(JobScope(job.tenant_id, None), job.job_id)
+
+    def cancel(self, job: Job) -> None:
+        self.jobs.cancel(JobScope(job.tenant_id, None), job.job_id)
 
     def wait_for(self, job: Job, state: JobState) -> Job:
         wait_until(lambda: self.job(job).is_finished or self.job(job).state is state, f"job {state}")

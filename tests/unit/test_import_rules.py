@@ -73,6 +73,7 @@ VENDORS = {
     "procrastinate": "app/adapters/job_queue.py",
     "psycopg": "app/adapters/job_queue.py",
     "cryptography": "app/adapters/face_seal.py",
+    "certifi": "app/adapters/webhook_http.py",
     "ray": "app/adapters/embedding/ray_cluster.py",
     "matplotlib": "app/adapters/tradeoff_plot.py",
     "threadpoolctl": "app/thread_limits.py",

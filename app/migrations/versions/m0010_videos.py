@@ -6,8 +6,9 @@ revision = "0010"
 down_revision = "0009"
 
 STATEMENTS = (
-    # `ticket` is the entry of the queue that works, or worked, on the job. `idempotency_digest` says what came with the
-    # key, so that a key that is used for something else is refused.
+    # `ticket` is the entry of the queue that has the job; null once it has ended, because a queue that is made anew
+    # numbers its entries from 1 again. `idempotency_digest` says what came with the key, so that a key that is used for
+    # something else is refused. `webhook_attempts` counts how often the webhook was sent.
     """
     CREATE TABLE jobs (
         job_id              text PRIMARY KEY,
@@ -33,7 +34,9 @@ STATEMENTS = (
         idempotency_digest  text,
         webhook_url         text,
         webhook_state       text CHECK (webhook_state IN ('waiting', 'delivered', 'failed')),
+        webhook_attempts    integer NOT NULL DEFAULT 0,
         gallery_search      jsonb,
+        link_search         jsonb,
         profile_search      jsonb,
         error_code          text,
         error_message       text,
@@ -45,6 +48,7 @@ STATEMENTS = (
     )
     """,
     "CREATE INDEX jobs_waiting ON jobs (tenant_id, priority DESC, created_at) WHERE state = 'queued'",
+    "CREATE INDEX jobs_unfinished ON jobs (tenant_id) WHERE state IN ('queued', 'running')",
     "CREATE INDEX jobs_of_tenant ON jobs (tenant_id, created_at DESC)",
     "CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL",
     "CREATE UNIQUE INDEX jobs_ticket ON jobs (ticket) WHERE ticket IS NOT NULL",
@@ -68,6 +72,8 @@ STATEMENTS = (
     ) WITH (toast_tuple_target = 8160)
     """,
     "CREATE INDEX identities_of_tenant ON identities (tenant_id, spec_key) WHERE embedding IS NOT NULL",
+    # Whoever deletes or renames a person finds the identities that name them.
+    "CREATE INDEX identities_matches ON identities USING gin (matches jsonb_path_ops)",
     # When each tenant last had a turn of a worker; not in the jobs, which may be deleted.
     """
     CREATE TABLE tenant_turns (

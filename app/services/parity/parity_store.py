@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from app.errors import BadRequest, NotFound
 from app.services.parity import parity_sql as sql
 from app.services.parity.comparison_rows import DELETED, renamed, row_of, row_renamed, storable
+from app.services.parity.person_rows import KnownElsewhere, gone_persons
 from app.services.parity.records import JUDGEMENTS, Cause, ComparisonQuery, ComparisonRecord, StoredComparison
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 _LIMIT_S = 5.0
 _PRUNED_ROWS = 1000  # deleted at a time: a transaction of some ten milliseconds
-
-KnownElsewhere = Callable[[str, Sequence[str]], set[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,17 +176,9 @@ class ParityStore:
         return {domain: self._gone_of(cursor, domain, sorted(names)) for domain, names in named.items()}
 
     def _gone_of(self, cursor: Cursor, domain: str, names: Sequence[str]) -> dict[str, str]:
-        """What to write for persons who were deleted or renamed while their comparison waited to be written.
-
-        Until the transaction ends nobody else is: whoever does it waits for `NAMES_LOCK`.
-        """
-        cursor.execute(sql.SHARE_NAMES)
-        cursor.execute(sql.KNOWN, {"domain": domain, "names": [storable(name) for name in names]})
-        enrolled = {name for (name,) in cursor.fetchall()}
-        unknown = [name for name in names if name not in enrolled]
-        if not unknown:
-            return {}
-        return {storable(name): DELETED for name in set(unknown) - self._known_elsewhere(domain, unknown)}
+        """What to write for persons who were deleted or renamed while their comparison waited to be written."""
+        gone = gone_persons(cursor, domain, names, self._known_elsewhere)
+        return {storable(name): DELETED for name in gone}
 
 
 def _listed(domains: Sequence[str] | None) -> list[str] | None:

@@ -1,9 +1,12 @@
-"""Comparisons name persons: whoever renames or deletes a person does it here too, in the same transaction."""
+"""Comparisons name persons: whoever renames or deletes a person does it here too, in the same transaction.
+
+Whoever is about to write names that were found a while ago asks here who is gone.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from app.services.parity import parity_sql as sql
@@ -11,6 +14,23 @@ from app.services.parity.comparison_rows import DELETED, storable
 
 if TYPE_CHECKING:
     from app.adapters.postgres import Cursor
+
+
+KnownElsewhere = Callable[[str, Sequence[str]], set[str]]
+
+
+def gone_persons(cursor: Cursor, domain: str, names: Sequence[str], known_elsewhere: KnownElsewhere) -> set[str]:
+    """Those of the persons who were deleted or renamed since they were found.
+
+    Until the transaction ends nobody else is: whoever does it waits for `NAMES_LOCK`.
+
+    :param known_elsewhere: (domain, names) -> those of the names whom a gallery beside the database knows.
+    """
+    cursor.execute(sql.SHARE_NAMES)
+    cursor.execute(sql.KNOWN, {"domain": domain, "names": [storable(name) for name in names]})
+    enrolled = {name for (name,) in cursor.fetchall()}
+    unknown = [name for name in names if name not in enrolled]
+    return set(unknown) - known_elsewhere(domain, unknown) if unknown else set()
 
 
 def rename_person(cursor: Cursor, domain: str, old: str, new: str, paths: Mapping[str, str]) -> int:

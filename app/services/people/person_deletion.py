@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from app.domain import person_key
 from app.gallery_change import GalleryChange
-from app.services.parity.person_rows import forget_person
 from app.services.people import person_sql as sql
 from app.services.people.gallery_changes import GalleryChanges
+from app.services.people.named_rows import forget_person
 from app.services.people.person_images import PersonImages
 from app.services.people.person_records import Person, Scope
 from app.services.people.person_store import PersonStore
@@ -99,9 +99,8 @@ class PersonDeletion:
         merges = cursor.rowcount
         faces = self._store.remove_images(cursor, domain, person.id, images)
         self._store.remove(cursor, person.id)
-        compared = forget_person(cursor, domain, person.name)
         counts = {"persons": 1, "database_faces": faces, "processed_images": records, "merges": merges}
-        return counts | {"comparisons": compared}
+        return counts | forget_person(cursor, domain, person.name)
 
     def _with_counts(self, receipt: Receipt, counts: dict[str, int]) -> Receipt:
         with self._database.transaction(_LIMIT_S) as cursor:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import BadRequest, NotFound
 from app.gallery_change import GalleryChange
-from app.services.parity.person_rows import rename_person
 from app.services.people import person_sql as sql
 from app.services.people.gallery_changes import GalleryChanges
+from app.services.people.named_rows import rename_person
 from app.services.people.person_images import PersonImages
 from app.services.people.person_records import Person, Scope
 from app.services.people.person_store import PersonStore

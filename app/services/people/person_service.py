@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from app.domain import FaceMatches
 from app.errors import BadRequest, Conflict
 from app.gallery_change import GalleryChange
-from app.services.parity.person_rows import rename_person
 from app.services.people.gallery_changes import GalleryChanges
+from app.services.people.named_rows import rename_person
 from app.services.people.person_images import PersonImages
 from app.services.people.person_records import (
     EnrolledFace,

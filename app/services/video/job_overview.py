@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.services.video import job_overview_sql as sql
-from app.services.video.job_records import Job, JobState
+from app.services.video.job_records import Job, JobScope, JobState
 from app.services.video.job_store import job_of
 
 if TYPE_CHECKING:
@@ -33,34 +33,34 @@ class JobCover:
 class JobOverview:
     """Reads what the console shows; raises `StoreUnavailable` where the database cannot be asked.
 
-    Where a `tenant_id` may be None, that means everybody's.
+    A scope without a tenant is everybody's, except for `covers`.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def counts(self, tenant_id: str | None) -> dict[JobState, int]:
+    def counts(self, scope: JobScope) -> dict[JobState, int]:
         """How many jobs there are in each state, in the order in which a job goes through them."""
         with self._database.transaction(_LIMIT_S, read_only=True) as cursor:
-            cursor.execute(sql.COUNTS, {"tenant_id": tenant_id})
+            cursor.execute(sql.COUNTS, scope.to_row())
             found = {JobState(state): int(count) for state, count in cursor.fetchall()}
         return {state: found.get(state, 0) for state in JobState}
 
-    def running(self, tenant_id: str | None, limit: int) -> list[Job]:
+    def running(self, scope: JobScope, limit: int) -> list[Job]:
         """Jobs that are worked on, the oldest first."""
         with self._database.transaction(_LIMIT_S, read_only=True) as cursor:
-            cursor.execute(sql.RUNNING, {"tenant_id": tenant_id, "limit": limit})
+            cursor.execute(sql.RUNNING, scope.to_row() | {"limit": limit})
             return [job_of(row) for row in cursor.fetchall()]
 
-    def tenants(self) -> list[str]:
+    def tenants(self, scope: JobScope) -> list[str]:
         """Whoever has a job, by name."""
         with self._database.transaction(_LIMIT_S, read_only=True) as cursor:
-            cursor.execute(sql.TENANTS)
+            cursor.execute(sql.TENANTS, scope.to_row())
             return [tenant_id for (tenant_id,) in cursor.fetchall()]
 
-    def covers(self, tenant_id: str, job_ids: Iterable[str]) -> dict[str, JobCover]:
-        """Those of the jobs that are the tenant's, by id."""
-        asked = {"tenant_id": tenant_id, "job_ids": sorted(set(job_ids))}
+    def covers(self, scope: JobScope, job_ids: Iterable[str]) -> dict[str, JobCover]:
+        """Those of the jobs that are in the scope, by id."""
+        asked = scope.to_row() | {"job_ids": sorted(set(job_ids))}
         created, pictured = {}, defaultdict(list)
         with self._database.transaction(_LIMIT_S, read_only=True) as cursor:
             cursor.execute(sql.COVERS, asked)

@@ -30,6 +30,22 @@ class JobState(StrEnum):
         return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
+@dataclass(frozen=True, slots=True)
+class JobScope:
+    """Whose jobs somebody may see and change: a job belongs to a tenant and to a domain.
+
+    :param tenant_id: None for everybody's, which only an overview knows; no single job is found by it.
+    :param domains: None for all.
+    """
+
+    tenant_id: str | None
+    domains: tuple[str, ...] | None
+
+    def to_row(self) -> dict[str, Any]:
+        """The parameters of `job_sql.IN_SCOPE`."""
+        return {"tenant_id": self.tenant_id, "domains": None if self.domains is None else list(self.domains)}
+
+
 class JobCancelled(AppError):
     """The job was cancelled or deleted, or another worker has taken it up: whoever works on it stops."""
 
@@ -77,7 +93,7 @@ class Job:
     """A row of `jobs`.
 
     :param attempts: which attempt works, or worked, on it; from 1.
-    :param ticket: the queue's entry that works, or worked, on it.
+    :param ticket: the queue's entry that has it; None before the first attempt, and when it has ended.
     :param percent: 0 to 100.
     :param facts: of the video, as `VideoFacts` has them.
     :param started_at: when the attempt began.
@@ -104,8 +120,10 @@ class Job:
     idempotency_digest: str | None
     webhook_url: str | None
     webhook_state: str | None
+    webhook_attempts: int
     profile_search: dict[str, Any] | None
     gallery_search: dict[str, Any] | None
+    link_search: dict[str, Any] | None
     error: JobError | None
     created_at: datetime
     started_at: datetime | None

@@ -5,8 +5,13 @@
 COLUMNS = """
 job_id, tenant_id, domain, state, stage, percent, frames_done, frames_total, faces, priority, attempts, ticket,
 cancel_requested, upload, upload_bytes, facts, spec_key, request_id, idempotency_digest, webhook_url, webhook_state,
-profile_search, gallery_search, error_code, error_message, created_at, started_at, progressed_at, finished_at
+webhook_attempts, profile_search, gallery_search, link_search, error_code, error_message, created_at, started_at,
+progressed_at, finished_at
 """
+
+# What a `JobScope` may see. A job of another tenant or domain is not there.
+OF_DOMAINS = "(%(domains)s::text[] IS NULL OR domain = ANY(%(domains)s))"
+IN_SCOPE = f"tenant_id = %(tenant_id)s AND {OF_DOMAINS}"
 
 # Held while a tenant's jobs are counted and one is added: two uploads at once see each other.
 LOCK_TENANT = "SELECT pg_advisory_xact_lock(hashtextextended('facerec.video.tenant.' || %(tenant_id)s, 0))"
@@ -18,6 +23,13 @@ BY_KEY = f"SELECT {COLUMNS} FROM jobs WHERE tenant_id = %(tenant_id)s AND idempo
 
 UNFINISHED = "SELECT count(*) FROM jobs WHERE tenant_id = %(tenant_id)s AND state IN ('queued', 'running')"
 
+UNFINISHED_STATE = """
+SELECT count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'running'),
+       round(extract(epoch FROM now() - min(created_at) FILTER (WHERE state = 'queued')), 1)::float8,
+       round(extract(epoch FROM now() - min(progressed_at)), 1)::float8
+FROM jobs WHERE state IN ('queued', 'running')
+"""
+
 INSERT = f"""
 INSERT INTO jobs (job_id, tenant_id, domain, state, stage, priority, upload, upload_bytes, facts, spec_key, request_id,
                   created_by, idempotency_key, idempotency_digest, webhook_url)
@@ -27,17 +39,17 @@ VALUES (%(job_id)s, %(tenant_id)s, %(domain)s, 'queued', %(stage)s, %(priority)s
 RETURNING {COLUMNS}
 """
 
-ONE = f"SELECT {COLUMNS} FROM jobs WHERE job_id = %(job_id)s AND tenant_id = %(tenant_id)s"
+ONE = f"SELECT {COLUMNS} FROM jobs WHERE job_id = %(job_id)s AND {IN_SCOPE}"
 
 PAGE = f"""
 SELECT {COLUMNS} FROM jobs
-WHERE tenant_id = %(tenant_id)s AND (%(state)s::text IS NULL OR state = %(state)s)
+WHERE {IN_SCOPE} AND (%(state)s::text IS NULL OR state = %(state)s)
 ORDER BY created_at DESC, job_id LIMIT %(limit)s OFFSET %(offset)s
 """
 
-TOTAL = "SELECT count(*) FROM jobs WHERE tenant_id = %(tenant_id)s AND (%(state)s::text IS NULL OR state = %(state)s)"
+TOTAL = f"SELECT count(*) FROM jobs WHERE {IN_SCOPE} AND (%(state)s::text IS NULL OR state = %(state)s)"
 
-OF_TICKET = "SELECT job_id, state FROM jobs WHERE ticket = %(ticket)s FOR UPDATE"
+OF_TICKET = "SELECT job_id FROM jobs WHERE ticket = %(ticket)s FOR UPDATE"
 
 # Whose turn was longest ago, or never; of that tenant what is most urgent, then what waited longest.
 NEXT = """
@@ -74,9 +86,11 @@ WHERE {_OF_ATTEMPT} AND NOT cancel_requested
 
 IS_ACTIVE = f"SELECT FROM jobs WHERE {_OF_ATTEMPT} AND NOT cancel_requested"
 
+# A job that has ended lets go of its ticket: a queue that is made anew gives the number to another one.
 FINISH = f"""
-UPDATE jobs SET state = %(state)s, error_code = %(code)s, error_message = %(message)s, finished_at = now(),
-                progressed_at = now(), percent = CASE WHEN %(state)s = 'done' THEN 100 ELSE percent END,
+UPDATE jobs SET state = %(state)s, ticket = NULL, error_code = %(code)s, error_message = %(message)s,
+                finished_at = now(), progressed_at = now(),
+                percent = CASE WHEN %(state)s = 'done' THEN 100 ELSE percent END,
                 webhook_state = CASE WHEN webhook_url IS NULL THEN NULL ELSE 'waiting' END
 WHERE {_OF_ATTEMPT}
 """
@@ -97,10 +111,11 @@ WHERE {_OF_ATTEMPT}
 CANCEL = f"""
 UPDATE jobs SET cancel_requested = true,
                 state = CASE WHEN state = 'queued' THEN 'cancelled' ELSE state END,
+                ticket = CASE WHEN state = 'queued' THEN NULL ELSE ticket END,
                 finished_at = CASE WHEN state = 'queued' THEN now() ELSE finished_at END,
                 webhook_state = CASE WHEN state = 'queued' AND webhook_url IS NOT NULL THEN 'waiting'
                                      ELSE webhook_state END
-WHERE job_id = %(job_id)s AND tenant_id = %(tenant_id)s AND state IN ('queued', 'running')
+WHERE job_id = %(job_id)s AND {IN_SCOPE} AND state IN ('queued', 'running')
 RETURNING {COLUMNS}
 """
 
@@ -114,7 +129,8 @@ SELECT (SELECT count(*) FROM identities WHERE job_id = %(job_id)s),
 DELETE = "DELETE FROM jobs WHERE job_id = %(job_id)s AND tenant_id = %(tenant_id)s"
 
 EXPIRED = f"""
-SELECT {COLUMNS} FROM jobs WHERE finished_at < %(before)s ORDER BY finished_at LIMIT %(limit)s
+SELECT {COLUMNS} FROM jobs WHERE finished_at < %(before)s AND NOT job_id = ANY(%(passed_over)s::text[])
+ORDER BY finished_at LIMIT %(limit)s
 """
 
 UNFINISHED_OF = "SELECT job_id FROM jobs WHERE job_id = ANY(%(job_ids)s) AND state IN ('queued', 'running')"

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from app.errors import AppError, Conflict, NotFound
 from app.services.video import job_sql as sql
-from app.services.video.job_records import FIRST_STAGE, Job, JobCancelled, JobError, JobState, NewJob, Progress
+from app.services.video.job_records import (
+    FIRST_STAGE,
+    Job,
+    JobCancelled,
+    JobError,
+    JobScope,
+    JobState,
+    NewJob,
+    Progress,
+)
 from app.services.video.records import VideoFacts
 
 if TYPE_CHECKING:
@@ -65,32 +74,32 @@ class JobStore:
         with self.database.transaction(_LIMIT_S, read_only=True) as cursor:
             return _known(cursor, {"tenant_id": tenant_id, "idempotency_key": idempotency_key})
 
-    def get(self, tenant_id: str, job_id: str) -> Job:
-        """:raises NotFound: the tenant has no such job."""
+    def get(self, scope: JobScope, job_id: str) -> Job:
+        """:raises NotFound: there is no such job in the scope."""
         with self.database.transaction(_LIMIT_S, read_only=True) as cursor:
-            cursor.execute(sql.ONE, {"job_id": job_id, "tenant_id": tenant_id})
+            cursor.execute(sql.ONE, {"job_id": job_id} | scope.to_row())
             row = cursor.fetchone()
         if row is None:
             raise _unknown()
         return job_of(row)
 
-    def page(self, tenant_id: str, state: JobState | None, limit: int, offset: int) -> tuple[list[Job], int]:
-        """The tenant's jobs, newest first, and how many there are in all."""
-        asked = {"tenant_id": tenant_id, "state": state and str(state), "limit": limit, "offset": offset}
+    def page(self, scope: JobScope, state: JobState | None, limit: int, offset: int) -> tuple[list[Job], int]:
+        """The scope's jobs, newest first, and how many there are in all."""
+        asked = scope.to_row() | {"state": state and str(state), "limit": limit, "offset": offset}
         with self.database.transaction(_LIMIT_S, read_only=True) as cursor:
             cursor.execute(sql.PAGE, asked)
             jobs = [job_of(row) for row in cursor.fetchall()]
             cursor.execute(sql.TOTAL, asked)
             return jobs, int(_only(cursor)[0])
 
-    def cancel(self, tenant_id: str, job_id: str) -> Job:
+    def cancel(self, scope: JobScope, job_id: str) -> Job:
         """A job that waits is cancelled at once; one that runs is told to stop, and its worker ends it.
 
-        :raises NotFound: the tenant has no such job.
+        :raises NotFound: there is no such job in the scope.
         :raises Conflict: code `job_finished`.
         """
         with self.database.transaction(_LIMIT_S) as cursor:
-            asked = {"job_id": job_id, "tenant_id": tenant_id}
+            asked = {"job_id": job_id} | scope.to_row()
             cursor.execute(sql.CANCEL, asked)
             row = cursor.fetchone()
             if row is not None:
@@ -121,8 +130,8 @@ class JobStore:
     def claim(self, ticket: int) -> Job | None:
         """The job that this entry of the queue is to work on now, its attempts counted up; None where there is none.
 
-        An entry that comes again goes on with the job it had, unless that is finished. Any other gets the next job in
-        a fair order: of the tenant whose last turn was longest ago what is most urgent, then what waited longest.
+        An entry that comes again goes on with the job it had. Any other, and one whose job has ended, gets the next job
+        in a fair order: of the tenant whose last turn was longest ago what is most urgent, then what waited longest.
         """
         with self.database.transaction(_LIMIT_S) as cursor:
             cursor.execute(sql.LOCK_TURNS)
@@ -175,19 +184,22 @@ class JobStore:
 
     # --- retention
 
-    def expired(self, before: datetime, limit: int = 100) -> list[Job]:
-        """Some of the jobs that were finished before then, the oldest first."""
+    def expired(self, before: datetime, passed_over: Collection[str] = (), limit: int = 100) -> list[Job]:
+        """Some of the jobs that were finished before then, the oldest first.
+
+        :param passed_over: ids of jobs that are left out.
+        """
         with self.database.transaction(_LIMIT_S, read_only=True) as cursor:
-            cursor.execute(sql.EXPIRED, {"before": before, "limit": limit})
+            cursor.execute(sql.EXPIRED, {"before": before, "passed_over": list(passed_over), "limit": limit})
             return [job_of(row) for row in cursor.fetchall()]
 
-    def known(self, job_ids: Sequence[str]) -> set[str]:
+    def known(self, job_ids: Collection[str]) -> set[str]:
         """Those of the ids that jobs have."""
         with self.database.transaction(_LIMIT_S, read_only=True) as cursor:
             cursor.execute(sql.KNOWN, {"job_ids": list(job_ids)})
             return {job_id for (job_id,) in cursor.fetchall()}
 
-    def unfinished(self, job_ids: Sequence[str]) -> set[str]:
+    def unfinished(self, job_ids: Collection[str]) -> set[str]:
         """Those of the ids that jobs have which wait or run."""
         with self.database.transaction(_LIMIT_S, read_only=True) as cursor:
             cursor.execute(sql.UNFINISHED_OF, {"job_ids": list(job_ids)})
@@ -221,11 +233,9 @@ def _same_upload(known: Job, new: NewJob) -> Job:
 def _choose(cursor: Cursor, ticket: int) -> str | None:
     cursor.execute(sql.OF_TICKET, {"ticket": ticket})
     row = cursor.fetchone()
-    if row is not None:
-        job_id, state = row
-        return None if JobState(state).is_final else str(job_id)
-    cursor.execute(sql.NEXT)
-    row = cursor.fetchone()
+    if row is None:
+        cursor.execute(sql.NEXT)
+        row = cursor.fetchone()
     return None if row is None else str(row[0])
 
 

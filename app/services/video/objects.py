@@ -7,6 +7,8 @@ from typing import Protocol
 
 from app.errors import BadRequest
 
+CROPS = "crops"  # what the keys of all crops begin with
+
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 _KEY = re.compile(rf"{_PART}(/{_PART}){{0,7}}")
 
@@ -36,6 +38,13 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def names(self, prefix: str) -> list[str]:
+        """What follows `prefix` and a `/` in keys, up to the next `/`, each once: the folders of a folder.
+
+        :raises BadRequest, StoreUnavailable, StoreTimeout: as above.
+        """
+        ...
+
 
 def check_key(key: str) -> str:
     """`key` if it can be one: up to eight names with `/` between, none of which is or begins with a dot.
@@ -49,7 +58,7 @@ def check_key(key: str) -> str:
 
 def crops_prefix(job_id: str) -> str:
     """What the keys of a job's crops begin with."""
-    return check_key(f"crops/{job_id}")
+    return check_key(f"{CROPS}/{job_id}")
 
 
 def crop_key(job_id: str, cluster_id: int, position: int) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from app.errors import NotFound
 from app.services.profiles.records import PLATFORMS
 from app.services.video import result_sql as sql
-from app.services.video.job_records import Job
+from app.services.video.job_records import Job, JobScope
 
 if TYPE_CHECKING:
     from app.adapters.postgres import Cursor, Database
@@ -81,9 +81,12 @@ class VideoResults:
         self._database = database
         self._photos = photos
 
-    def of(self, job: Job) -> Document:
-        """The results of a job that is done: its identities, the outliers last."""
-        asked = {"job_id": job.job_id}
+    def of(self, job: Job, scope: JobScope) -> Document:
+        """The results of a job that is done: its identities, the outliers last.
+
+        :param scope: links to jobs outside of it are left out.
+        """
+        asked = {"job_id": job.job_id} | scope.to_row()
         with self._database.transaction(_LIMIT_S, read_only=True) as cursor:
             found = {name: _by_cluster(cursor, query, asked) for name, query in _PARTS.items()}
             matches = _by_identity(_matches(cursor, sql.PROFILE_MATCHES, asked))
@@ -98,6 +101,7 @@ class VideoResults:
             "faces": job.faces,
             "identities": [_identity(job.job_id, row, found, matches) for row in rows],
             "gallery_search": job.gallery_search,
+            "link_search": job.link_search,
             "profile_search": job.profile_search or _NOT_SEARCHED,
         }
 

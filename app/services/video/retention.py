@@ -1,12 +1,15 @@
-"""Removing what is kept no longer: jobs that ended long ago, and uploads that no job needs."""
+"""Removing what is kept no longer: jobs that ended long ago, uploads that no job needs, and crops of no job."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 
+from app.errors import AppError
 from app.services.video.job_store import JobStore
 from app.services.video.removal import VideoRemoval
 from app.services.video.uploads import UploadFolder
@@ -20,10 +23,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How much a run removed."""
+    """How much a run removed.
+
+    :param crops: jobs that were gone, and of which crops had been left.
+    """
 
     jobs: int
     uploads: int
+    crops: int = 0
 
 
 class VideoRetention:
@@ -43,24 +50,38 @@ class VideoRetention:
         self._needed = jobs.known if keep_uploads else jobs.unfinished
 
     def run(self) -> Swept:
-        """Remove what is too old.
+        """Remove what is too old; what cannot be removed is noted in the log and stays until the next run.
 
-        :raises StoreUnavailable: a store cannot be asked or written; the next run goes on.
+        :raises StoreUnavailable: a store cannot be asked what it holds.
         """
-        swept = Swept(self._remove_jobs(), self._remove_orphans())
+        swept = Swept(self._remove_jobs(), self._remove_uploads(), self._remove_crops())
         if swept != Swept(0, 0):
-            log.info("video.retention", jobs=swept.jobs, uploads=swept.uploads, days=self._days)
+            log.info("video.retention", **asdict(swept), days=self._days)
         return swept
 
     def _remove_jobs(self) -> int:
-        before, removed = datetime.now(UTC) - timedelta(days=self._days), 0
-        while expired := self._jobs.expired(before):
-            for job in expired:
-                self._removal.remove(job, ACTOR)
-            removed += len(expired)
+        before, removed, left = datetime.now(UTC) - timedelta(days=self._days), 0, set[str]()
+        while expired := self._jobs.expired(before, left):
+            gone = {job.job_id for job in expired if _removed(partial(self._removal.remove, job, ACTOR), job.job_id)}
+            left |= {job.job_id for job in expired} - gone
+            removed += len(gone)
         return removed
 
-    def _remove_orphans(self) -> int:
+    def _remove_uploads(self) -> int:
         whole, broken_off = self._uploads.older_than(_ORPHAN_AGE_S)
         orphans = set(whole) - self._needed(whole) | set(broken_off)
-        return sum(self._uploads.remove(name) for name in orphans)
+        return sum(_removed(partial(self._uploads.remove, name), name) for name in orphans)
+
+    def _remove_crops(self) -> int:
+        strays = self._removal.stray_crops()
+        return sum(_removed(partial(self._removal.remove_crops, job_id), job_id) for job_id in strays)
+
+
+def _removed(remove: Callable[[], object], name: str) -> bool:
+    """Whether it could be: one that cannot keeps no other from being removed."""
+    try:
+        remove()
+    except AppError as error:
+        log.warning("video.not_removed", item=name, reason=error.message)
+        return False
+    return True

@@ -18,6 +18,7 @@ MIB = 1024 * 1024
 
 _INCOMING = ".incoming-"
 _KEEP_FREE = 256 * MIB  # for what else lies on the disk: the database, logs, crops
+_LOOK_EVERY = 64 * MIB  # of a video on its way in: others arrive beside it
 
 
 class IncomingUpload:
@@ -39,9 +40,11 @@ class IncomingUpload:
         :raises TooLarge: code `video_too_large`: they are too many.
         :raises StoreUnavailable: code `disk_full`.
         """
-        self.size += len(chunk)
+        before, self.size = self.size, self.size + len(chunk)
         if self.size > self._max_bytes:
             raise video_too_large(self._max_bytes)
+        if self.size // _LOOK_EVERY > before // _LOOK_EVERY:
+            _require_free(self.path.parent, len(chunk))
         self._digest.update(chunk)
         try:
             self._file.write(chunk)
@@ -96,8 +99,7 @@ class UploadFolder:
         if size is not None and size > self._max_bytes + MIB:  # the form around it is small
             raise video_too_large(self._max_bytes)
         self._folder.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(self._folder).free - (size or 0) < _KEEP_FREE:
-            raise _no_space()
+        _require_free(self._folder, size or 0)
 
     @contextmanager
     def receiving(self) -> Iterator[IncomingUpload]:
@@ -115,11 +117,17 @@ class UploadFolder:
         return self._folder / name
 
     def remove(self, name: str) -> bool:
-        """Remove an upload; whether there was one."""
-        path = self.path(name)
-        existed = path.exists()
-        path.unlink(missing_ok=True)
-        return existed
+        """Remove an upload; whether there was one.
+
+        :raises StoreUnavailable: it cannot be removed.
+        """
+        try:
+            self.path(name).unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as exc:
+            raise StoreUnavailable(f"An upload cannot be removed: {exc.strerror}.") from exc
+        return True
 
     def older_than(self, seconds: float) -> tuple[list[str], list[str]]:
         """Names of uploads that were last written so long ago, and of those among them that never became whole."""
@@ -135,6 +143,11 @@ def video_too_large(max_bytes: int) -> TooLarge:
     return TooLarge(
         f"The video is larger than {max_bytes // MIB} MB; send a smaller one, or in parts.", code="video_too_large"
     )
+
+
+def _require_free(folder: Path, size: int) -> None:
+    if shutil.disk_usage(folder).free - size < _KEEP_FREE:
+        raise _no_space()
 
 
 def _no_space() -> StoreUnavailable:
