@@ -16,7 +16,7 @@ run: $(VENV)/.demo
 	@exec $(BIN)/python -m scripts.quickstart
 
 test: check
-	$(BIN)/python -m pytest tests/integration tests/e2e
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/integration tests/e2e
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -111,7 +111,7 @@ def test_an_empty_database_is_said_to_lack_the_domain(faulty: Faulty) -> None:
 
 def test_a_dropped_table_is_an_error_of_the_candidate_alone(faulty: Faulty) -> None:
     with faulty.container.database.transaction(10) as cursor:
-        cursor.execute("DROP SCHEMA public CASCADE")
+        cursor.execute("DROP SCHEMA public, procrastinate CASCADE")
         cursor.execute("CREATE SCHEMA public")
     faulty.fails_with("store_unavailable", "schema_missing")
     faulty.fill()

@@ -40,7 +40,7 @@ def second_house(second_server: EmbeddedPostgres, tmp_path: Path) -> Iterator[Ho
     database = Database(second_server.url)
     yield House(database, tmp_path / "second")
     with database.transaction(10) as cursor:
-        cursor.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        cursor.execute("DROP SCHEMA public CASCADE; DROP SCHEMA IF EXISTS procrastinate CASCADE; CREATE SCHEMA public")
     database.close()
 
 
