@@ -17,7 +17,7 @@ from app.bootstrap_scripts import GalleryContainer
 from app.domain import EmbeddingSpec
 from app.services.profiles.photo_keys import photo_key
 from bench.delay_proxy import DelayProxies
-from bench.profile_servers import PHOTO_BYTES, milvus_lite, stand_ins
+from bench.profile_servers import PHOTO, milvus_lite, stand_ins
 from bench.profile_vectors import ProfileWorld, entity_id
 from config import Settings
 
@@ -56,7 +56,7 @@ class Place:
         writers.vectors.finish()
         indexed = time.perf_counter()
         for row in photos if self.name == EMBEDDED else ():
-            writers.photos.put(photo_key(entity_id(row)), b"\xff" * PHOTO_BYTES, "image/jpeg")
+            writers.photos.put(photo_key(entity_id(row)), PHOTO, "image/jpeg")
         return {"load_s": round(loaded - began, 1), "index_s": round(indexed - loaded, 1)}
 
 

@@ -57,3 +57,8 @@ def sign_in(page: Page, address: str, token: str) -> None:
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("navigation", name="Console").wait_for()
     page.wait_for_load_state()  # the page's scripts have run
+
+
+def leave_dialogs_to_the_test(page: Page) -> None:
+    """Have file dialogs reported from here on: asked for only when a key is pressed, the key may be faster."""
+    page.on("filechooser", lambda _: None)

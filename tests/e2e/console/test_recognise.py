@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from scripts import demo_faces
 from tests.e2e.conftest import DUAL
-from tests.e2e.console.browser import PATIENCE_MS, sign_in
+from tests.e2e.console.browser import PATIENCE_MS, leave_dialogs_to_the_test, sign_in
 from tests.e2e.console.conftest import OpenPage
 
 LARGEST_FIRST = (3, 2, 4, 1)  # the number of each face of `several_faces`, from left to right
@@ -85,6 +85,7 @@ def test_with_the_keyboard_alone_one_signs_in_sends_a_photo_and_walks_through_th
     open_page: OpenPage, console: Any
 ) -> None:
     page = open_page(None)
+    leave_dialogs_to_the_test(page)
     page.goto("/console/")
     page.keyboard.type(console.tokens["demo"])
     page.keyboard.press("Enter")

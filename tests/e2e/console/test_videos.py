@@ -13,7 +13,7 @@ from playwright.sync_api import FilePayload, Page, expect
 
 from scripts import demo_faces
 from tests.e2e.conftest import DUAL, ROOT, Service, _environment
-from tests.e2e.console.browser import PATIENCE_MS
+from tests.e2e.console.browser import PATIENCE_MS, leave_dialogs_to_the_test
 from tests.e2e.console.conftest import LAX, OpenPage
 from tests.e2e.console.test_sign_in import csrf_of, signed_in
 from tests.videos import Actor, Film, Scene, demo_photos, write_film
@@ -167,6 +167,7 @@ def test_a_file_that_is_no_video_is_said_beside_its_name(open_page: OpenPage) ->
 
 def test_a_video_is_sent_and_deleted_by_keyboard(open_page: OpenPage, worker: None, film: FilePayload) -> None:
     page = open_page("demo")
+    leave_dialogs_to_the_test(page)
     videos(page)
     page.locator("#video-drop input").focus()
     with page.expect_file_chooser() as chooser:
